@@ -1,0 +1,1 @@
+"""Portcullis: the gate between trading bots and venues."""

@@ -1,1 +1,1 @@
-"""Rules and arithmetic without I/O: standard library only."""
+"""The rules, pure: no clock, no I/O, no randomness, standard library only."""
