@@ -1,0 +1,113 @@
+"""The broker's jars: resolved once with Maven, kept in `.portcullis/kafka`."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import streams
+from streams.local.runtime import DOCKER_WAY, BrokerUnavailableError, find_maven
+
+Progress = Callable[[str], None]
+
+_STAMP = "complete.sha256"
+_FETCH_TIMEOUT_S = 600
+
+
+def kafka_home() -> Path:
+    """Return the folder of the jars: `$PORTCULLIS_HOME/kafka`, else `.portcullis/kafka` of the checkout or working folder."""
+    named = os.environ.get("PORTCULLIS_HOME")
+    if named:
+        return Path(named).absolute() / "kafka"
+    checkout = Path(streams.__file__).parents[1]
+    base = checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
+    return base / ".portcullis" / "kafka"
+
+
+def ensure_jars(home: Path | None = None, *, progress: Progress = lambda _line: None) -> Path:
+    """Return the folder with Kafka's jars, fetching them the first time; safe for processes at once.
+
+    Args:
+        home: where `libs` belongs; `kafka_home()` if not given.
+        progress: told, in one line each, what takes time.
+
+    Raises:
+        BrokerUnavailableError: Maven is missing or could not resolve the jars.
+    """
+    home = home or kafka_home()
+    libs = home / "libs"
+    pom = _pom()
+    if _complete(libs, pom):
+        return libs
+    home.mkdir(parents=True, exist_ok=True)
+    with locked(home / "lock"):
+        if not _complete(libs, pom):
+            _fetch(pom, libs, progress)
+    return libs
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock among processes; the kernel releases it when its holder dies."""
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _pom() -> Path:
+    package = Path(streams.__file__).parent
+    candidates = (
+        package.parent / "infra" / "kafka" / "pom.xml",
+        package / "_resources" / "infra" / "kafka" / "pom.xml",
+    )
+    return next(path for path in candidates if path.is_file())
+
+
+def _complete(libs: Path, pom: Path) -> bool:
+    """Tell whether the jars are there and belong to this pom; the stamp is written last."""
+    stamp = libs / _STAMP
+    return stamp.is_file() and stamp.read_text() == _digest(pom)
+
+
+def _digest(pom: Path) -> str:
+    return hashlib.sha256(pom.read_bytes()).hexdigest()
+
+
+def _fetch(pom: Path, libs: Path, progress: Progress) -> None:
+    maven = find_maven()
+    progress("fetching Apache Kafka's jars with Maven (43 MB, once)")
+    with tempfile.TemporaryDirectory(prefix="libs-", dir=libs.parent) as scratch:
+        fresh = Path(scratch) / "libs"
+        _run_maven(maven, pom, fresh)
+        (fresh / _STAMP).write_text(_digest(pom))
+        # A folder appears whole or not at all: renamed only after the stamp is in it.
+        if libs.exists():
+            shutil.rmtree(libs)
+        fresh.rename(libs)
+    progress(f"jars are in {libs}")
+
+
+def _run_maven(maven: Path, pom: Path, target: Path) -> None:
+    command = [maven, "-q", "-B", "-f", pom, "dependency:copy-dependencies", "-DincludeScope=runtime"]
+    try:
+        done = subprocess.run(  # noqa: S603 - the arguments are our own
+            [*command, f"-DoutputDirectory={target}"],
+            capture_output=True,
+            text=True,
+            timeout=_FETCH_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BrokerUnavailableError(
+            f"Maven did not finish in {_FETCH_TIMEOUT_S} s: try again, {DOCKER_WAY}"
+        ) from error
+    if done.returncode != 0 or not any(target.glob("kafka_2.13-*.jar")):
+        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-8:])
+        raise BrokerUnavailableError(f"Maven could not resolve Kafka's jars: check the network, {DOCKER_WAY}\n{tail}")
