@@ -1,0 +1,117 @@
+"""Settings: one frozen object read from the environment; every wrong value is named at once.
+
+The environment decides between one machine and a firm (DESIGN: where it runs): without `KAFKA_BOOTSTRAP_SERVERS` the
+commands start their own broker, without `PORTCULLIS_WAREHOUSE_DSN` the warehouse is ClickHouse's engine in a folder.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from streams.core.errors import PortcullisError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+class SettingsError(PortcullisError):
+    """Settings that do not hold; names each variable, its limit and its value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What differs from one place to the next; everything else is data in `topology/` or policy."""
+
+    home: Path = Path(".portcullis")
+    kafka_bootstrap_servers: str = ""
+    warehouse_dsn: str = ""
+    pki_dir: Path = Path()
+    app_id: str = "portcullis"
+    topic_prefix: str = ""
+    log_origin: str = "portcullis.local/log"
+    instance_id: str = ""
+    verify_threads: int = 2
+    batch_records_max: int = 2000
+    fetch_wait_ms_min: int = 5
+    fetch_wait_ms_max: int = 80
+    session_timeout_ms: int = 6000
+    kafka_security: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def warehouse(self) -> str:
+        """Return the warehouse's DSN, by default ClickHouse's engine in the home folder."""
+        return self.warehouse_dsn or f"chdb:///{(self.home / 'warehouse').resolve()}"
+
+    @property
+    def pki(self) -> Path:
+        """Return the folder of keys and certificates, by default in the home folder."""
+        return self.pki_dir if self.pki_dir != Path() else self.home / "pki"
+
+
+def _bounded(low: int, high: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        value = int(text)
+        if not low <= value <= high:
+            raise ValueError(f"must be {low} to {high}")
+        return value
+
+    return read
+
+
+def _word(text: str) -> str:
+    if len(text) > 200 or any(c.isspace() for c in text):
+        raise ValueError("must be at most 200 characters without spaces")
+    return text
+
+
+# variable → (field, reader); KAFKA_* and CLICKHOUSE_URL are the names that other tools use.
+_VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
+    "PORTCULLIS_HOME": ("home", Path),
+    "KAFKA_BOOTSTRAP_SERVERS": ("kafka_bootstrap_servers", _word),
+    "CLICKHOUSE_URL": ("warehouse_dsn", _word),
+    "PORTCULLIS_WAREHOUSE_DSN": ("warehouse_dsn", _word),
+    "PORTCULLIS_PKI_DIR": ("pki_dir", Path),
+    "PORTCULLIS_APP_ID": ("app_id", _word),
+    "PORTCULLIS_TOPIC_PREFIX": ("topic_prefix", _word),
+    "PORTCULLIS_LOG_ORIGIN": ("log_origin", _word),
+    "PORTCULLIS_INSTANCE_ID": ("instance_id", _word),
+    "PORTCULLIS_VERIFY_THREADS": ("verify_threads", _bounded(1, 64)),
+    "PORTCULLIS_BATCH_RECORDS_MAX": ("batch_records_max", _bounded(1, 20_000)),
+    "PORTCULLIS_FETCH_WAIT_MS_MIN": ("fetch_wait_ms_min", _bounded(0, 1000)),
+    "PORTCULLIS_FETCH_WAIT_MS_MAX": ("fetch_wait_ms_max", _bounded(1, 1000)),
+    "PORTCULLIS_SESSION_TIMEOUT_MS": ("session_timeout_ms", _bounded(6000, 300_000)),
+}
+_SECURITY_PREFIX = "KAFKA_SECURITY_"
+
+
+def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from the environment.
+
+    `KAFKA_SECURITY_SASL_MECHANISM=…` becomes the client property `sasl.mechanism`, and so on.
+    Raises: SettingsError naming every variable that does not hold.
+    """
+    environment = os.environ if environment is None else environment
+    values: dict[str, object] = {}
+    problems: list[str] = []
+    for variable, (name, reader) in _VARIABLES.items():
+        text = environment.get(variable, "")
+        if not text:
+            continue
+        try:
+            values[name] = reader(text)
+        except ValueError as error:
+            problems.append(f"{variable}: {error}, is {text[:80]!r}")
+    for variable in environment:
+        if variable.startswith("PORTCULLIS_") and variable not in _VARIABLES:
+            problems.append(f"{variable}: no such setting")
+    if problems:
+        raise SettingsError("settings refused: " + "; ".join(problems))
+    security = {
+        variable.removeprefix(_SECURITY_PREFIX).lower().replace("_", "."): text
+        for variable, text in environment.items()
+        if variable.startswith(_SECURITY_PREFIX) and text
+    }
+    return Settings(**values, kafka_security=security)  # type: ignore[arg-type]
