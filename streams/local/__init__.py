@@ -2,7 +2,16 @@
 
 from streams.local.broker import LocalKafka
 from streams.local.cluster import kafka_cluster
+from streams.local.installation import Installation, ensure_installed
 from streams.local.jars import ensure_jars, kafka_home
-from streams.local.runtime import BrokerUnavailableError, find_java
+from streams.local.runtime import BrokerUnavailableError
 
-__all__ = ["BrokerUnavailableError", "LocalKafka", "ensure_jars", "find_java", "kafka_cluster", "kafka_home"]
+__all__ = [
+    "BrokerUnavailableError",
+    "Installation",
+    "LocalKafka",
+    "ensure_installed",
+    "ensure_jars",
+    "kafka_cluster",
+    "kafka_home",
+]

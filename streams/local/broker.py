@@ -2,49 +2,30 @@
 
 from __future__ import annotations
 
-import os
-import random
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Mapping
-from pathlib import Path
-from types import TracebackType
-from typing import IO
+from typing import TYPE_CHECKING, Self
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
+from streams.local import storage
+from streams.local.installation import Installation, ensure_installed
+from streams.local.process import GuardedProcess
+from streams.local.readiness import HOST, free_port, wait_until_ready
+from streams.local.runtime import BrokerUnavailableError
 
-from streams.local import storage, watchdog
-from streams.local.jars import ensure_jars
-from streams.local.runtime import BrokerUnavailableError, find_java
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from types import TracebackType
 
-_HOST = "127.0.0.1"
-# Below the kernel's ephemeral range: no outgoing connection takes the port while the broker is down, and no client
-# that retries can connect to itself.
-_PORTS = range(20_000, 32_000)
 _START_TRIES = 5
 _READY_TIMEOUT_S = 60.0
-_STOP_TIMEOUT_S = 15.0
-_POLL_S = 0.02
 _LOG_TAIL_LINES = 15
-_JVM_FLAGS = (
-    "-Xms64m",
-    "-XX:+UseSerialGC",
-    "-XX:-UsePerfData",
-    "-Djava.awt.headless=true",
-    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-    "-Dorg.slf4j.simpleLogger.showDateTime=true",
-    "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSX",
-)
+_PORT_TAKEN = "Address already in use"
 
 
 class LocalKafka:
     """A real broker on this machine: data in one folder, loopback only, gone when its parent is gone.
 
     Args:
-        folder: holds the data, `server.properties` and `broker.log`; a later broker on the same folder has the same data.
+        folder: holds the data, `server.properties` and `broker.log`; a later broker on it has the same data.
         port: of the broker; a free one if not given.
         config: broker settings that add to or replace the defaults.
         heap_mb: upper bound of the Java heap.
@@ -54,65 +35,61 @@ class LocalKafka:
         self, folder: Path, *, port: int | None = None, config: Mapping[str, str] | None = None, heap_mb: int = 512
     ) -> None:
         self.folder = folder.absolute()
-        self._chosen_port = port
-        self._port = port or 0
+        self._port = port
         self._config = dict(config or {})
         self._heap_mb = heap_mb
-        self._guard: subprocess.Popen[bytes] | None = None
-        self._pid = 0
+        self._process: GuardedProcess | None = None
 
     @property
     def bootstrap_servers(self) -> str:
-        """Return "127.0.0.1:port", known once the broker has been started."""
-        if not self._port:
+        """Return "127.0.0.1:port"."""
+        if self._port is None:
             raise BrokerUnavailableError("the local broker has no port before its first start")
-        return f"{_HOST}:{self._port}"
+        return f"{HOST}:{self._port}"
 
     @property
     def pid(self) -> int:
         """Return the process id of the broker itself (the Java process)."""
-        if not self._pid:
+        if self._process is None:
             raise BrokerUnavailableError("the local broker is not running")
-        return self._pid
+        return self._process.pid
 
     @property
     def log_path(self) -> Path:
-        """Return the file with the broker's own log."""
+        """Return the file with the log of the broker's last run."""
         return self.folder / "broker.log"
 
     def start(self) -> str:
-        """Start the broker, wait until it answers, return its bootstrap servers; a later start has the same port and data.
+        """Start the broker, wait until it answers, return its address; a later start keeps port and data.
 
         Raises:
-            BrokerUnavailableError: no Java, no Maven, or the broker ended or did not answer; with its last log lines.
+            BrokerUnavailableError: no Java, no Maven, or the broker did not come up; with its last log lines.
         """
-        if self._guard is not None and self._guard.poll() is None:
+        if self._process is not None and self._process.running:
             return self.bootstrap_servers
-        self._forget()
+        installation = ensure_installed()
         self.folder.mkdir(parents=True, exist_ok=True)
-        libs, java = ensure_jars(), find_java()
-        for last_try in (*[False] * (_START_TRIES - 1), True):
-            port = self._port or _free_port()
-            self._launch(java, libs, port)
-            if self._answers(port):
-                self._port = port
+        storage.format_once(self.folder, installation.checkpoint, node_id=self._config.get("node.id", "1"))
+        for _ in range(_START_TRIES):
+            if self._came_up(installation, self._port or free_port()):
                 return self.bootstrap_servers
-            tail = self._log_tail()
-            self.kill()
-            # Between our look and the broker's bind somebody else may have taken the port.
-            if last_try or "BindException" not in tail and "in use" not in tail:
+            if _PORT_TAKEN not in self._log_tail():
                 break
-        raise BrokerUnavailableError(f"the local broker did not start; the end of {self.log_path}:\n{tail}")
+        raise BrokerUnavailableError(f"the local broker did not start; the end of {self.log_path}:\n{self._log_tail()}")
 
     def stop(self) -> None:
         """End the broker in good order; killed where that takes over 15 s."""
-        self._end(b"t")
+        if self._process is not None:
+            self._process.stop()
+            self._process = None
 
     def kill(self) -> None:
         """End the broker at once (SIGKILL), as a power cut would."""
-        self._end(b"k")
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
 
-    def __enter__(self) -> LocalKafka:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -121,89 +98,16 @@ class LocalKafka:
     ) -> None:
         self.stop()
 
-    def _launch(self, java: Path, libs: Path, port: int) -> None:
-        properties = storage.prepare(
-            self.folder, listen=(_HOST, port, _free_port()), config=self._config, java=java, libs=libs
-        )
-        command = [java, *_JVM_FLAGS, f"-Xmx{self._heap_mb}m", "-cp", f"{libs}/*", "kafka.Kafka", properties]
-        guarded = [sys.executable, "-I", "-S", watchdog.__file__, str(os.getpid()), *map(str, command)]
-        with self.log_path.open("wb") as log:
-            # A session of its own: Ctrl-C reaches us first, so that we can drain before the broker goes.
-            self._guard = subprocess.Popen(  # noqa: S603 - the arguments are our own
-                guarded, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True
-            )
-        line = _stdout(self._guard).readline()
-        self._pid = int(line) if line.strip().isdigit() else 0
-
-    def _answers(self, port: int) -> bool:
-        """Wait until the broker answers metadata with itself in it; False where it ended or the time is over."""
-        deadline = time.monotonic() + _READY_TIMEOUT_S
-        while time.monotonic() < deadline:
-            if self._guard is None or self._guard.poll() is not None:
-                return False
-            if _listens(port) and _has_brokers(f"{_HOST}:{port}"):
-                return True
-            time.sleep(_POLL_S)
+    def _came_up(self, installation: Installation, port: int) -> bool:
+        """Try one start; between the look for a free port and the bind somebody else may have taken it."""
+        self.kill()
+        properties = storage.write_properties(self.folder, port=port, controller_port=free_port(), config=self._config)
+        self._process = GuardedProcess(installation.command(properties, heap_mb=self._heap_mb), self.log_path)
+        if wait_until_ready(self._process, port, _READY_TIMEOUT_S):
+            self._port = port
+            return True
+        self.kill()
         return False
-
-    def _end(self, command: bytes) -> None:
-        guard = self._guard
-        if guard is None:
-            return
-        try:
-            _tell(guard, command)
-            guard.wait(_STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            _tell(guard, b"k")
-            guard.wait()
-        self._forget()
-
-    def _forget(self) -> None:
-        if self._guard is not None:
-            for stream in (self._guard.stdin, self._guard.stdout):
-                if stream is not None:
-                    stream.close()
-        self._guard, self._pid = None, 0
 
     def _log_tail(self) -> str:
         return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:])
-
-
-def _stdout(process: subprocess.Popen[bytes]) -> IO[bytes]:
-    if process.stdout is None:
-        raise AssertionError("the watchdog was started without a pipe")
-    return process.stdout
-
-
-def _tell(guard: subprocess.Popen[bytes], command: bytes) -> None:
-    if guard.stdin is None:
-        raise AssertionError("the watchdog was started without a pipe")
-    try:
-        guard.stdin.write(command)
-        guard.stdin.flush()
-    except BrokenPipeError:
-        return  # it has ended by itself
-
-
-def _free_port() -> int:
-    for port in random.sample(_PORTS, 200):
-        with socket.socket() as probe:
-            try:
-                probe.bind((_HOST, port))
-            except OSError:
-                continue
-            return port
-    raise BrokerUnavailableError(f"no free port between {_PORTS.start} and {_PORTS.stop} on {_HOST}")
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex((_HOST, port)) == 0
-
-
-def _has_brokers(servers: str) -> bool:
-    client = AdminClient({"bootstrap.servers": servers, "log_level": 0, "error_cb": lambda _error: None})
-    try:
-        return bool(client.list_topics(timeout=2).brokers)
-    except KafkaException:
-        return False

@@ -8,21 +8,32 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import streams
 from streams.local.runtime import DOCKER_WAY, BrokerUnavailableError, find_maven
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 Progress = Callable[[str], None]
+
+# Folders beside `libs` whose content was made from it.
+PREPARED = "start-"
 
 _STAMP = "complete.sha256"
 _FETCH_TIMEOUT_S = 600
 
 
+def silent(_line: str) -> None:
+    """Tell nobody what takes time."""
+
+
 def kafka_home() -> Path:
-    """Return the folder of the jars: `$PORTCULLIS_HOME/kafka`, else `.portcullis/kafka` of the checkout or working folder."""
+    """Return the folder of the jars: below `$PORTCULLIS_HOME`, else `.portcullis` of checkout or working folder."""
     named = os.environ.get("PORTCULLIS_HOME")
     if named:
         return Path(named).absolute() / "kafka"
@@ -31,7 +42,7 @@ def kafka_home() -> Path:
     return base / ".portcullis" / "kafka"
 
 
-def ensure_jars(home: Path | None = None, *, progress: Progress = lambda _line: None) -> Path:
+def ensure_jars(home: Path | None = None, *, progress: Progress = silent) -> Path:
     """Return the folder with Kafka's jars, fetching them the first time; safe for processes at once.
 
     Args:
@@ -83,19 +94,19 @@ def _digest(pom: Path) -> str:
 def _fetch(pom: Path, libs: Path, progress: Progress) -> None:
     maven = find_maven()
     progress("fetching Apache Kafka's jars with Maven (43 MB, once)")
-    with tempfile.TemporaryDirectory(prefix="libs-", dir=libs.parent) as scratch:
+    with tempfile.TemporaryDirectory(prefix="scratch-", dir=libs.parent) as scratch:
         fresh = Path(scratch) / "libs"
         _run_maven(maven, pom, fresh)
         (fresh / _STAMP).write_text(_digest(pom))
         # A folder appears whole or not at all: renamed only after the stamp is in it.
-        if libs.exists():
-            shutil.rmtree(libs)
+        for stale in (libs, *libs.parent.glob(f"{PREPARED}*")):
+            shutil.rmtree(stale, ignore_errors=True)
         fresh.rename(libs)
     progress(f"jars are in {libs}")
 
 
 def _run_maven(maven: Path, pom: Path, target: Path) -> None:
-    command = [maven, "-q", "-B", "-f", pom, "dependency:copy-dependencies", "-DincludeScope=runtime"]
+    command: list[str | Path] = [maven, "-q", "-B", "-f", pom, "dependency:copy-dependencies", "-DincludeScope=runtime"]
     try:
         done = subprocess.run(  # noqa: S603 - the arguments are our own
             [*command, f"-DoutputDirectory={target}"],

@@ -7,10 +7,13 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from streams.core.errors import PortcullisError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 JAVA_MINIMUM = 17
 DOCKER_WAY = "or run the broker in Docker (`docker compose up -d kafka`) and set KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:9092"
@@ -76,7 +79,9 @@ def _java_version(launcher: Path) -> int:
 
 def _ask(launcher: Path) -> str:
     try:
-        done = subprocess.run([launcher, "-version"], capture_output=True, text=True, timeout=20, check=True)  # noqa: S603 - a Java launcher
+        done = subprocess.run(  # noqa: S603 - a Java launcher
+            [launcher, "-version"], capture_output=True, text=True, timeout=20, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stderr

@@ -1,0 +1,64 @@
+"""Free ports, and the moment from which a broker can be used."""
+
+from __future__ import annotations
+
+import random
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from streams.local.runtime import BrokerUnavailableError
+
+if TYPE_CHECKING:
+    from streams.local.process import GuardedProcess
+
+HOST = "127.0.0.1"
+
+# Below the kernel's ephemeral range: no outgoing connection takes the port while the broker is down, and no client
+# that retries can connect to itself.
+_PORTS = range(20_000, 32_000)
+_POLL_S = 0.02
+_METADATA_TIMEOUT_S = 2.0
+
+
+def free_port() -> int:
+    """Return a port of the loopback interface that nobody listens on now.
+
+    Raises:
+        BrokerUnavailableError: 200 ports tried at random were all taken.
+    """
+    for port in random.sample(_PORTS, 200):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            return port
+    raise BrokerUnavailableError(f"no free port between {_PORTS.start} and {_PORTS.stop} on {HOST}")
+
+
+def wait_until_ready(process: GuardedProcess, port: int, timeout_s: float) -> bool:
+    """Wait until the broker answers metadata with a broker in it; False where it ended or time is over."""
+    deadline = time.monotonic() + timeout_s
+    while process.running and time.monotonic() < deadline:
+        if _listens(port) and _has_brokers(port):
+            return True
+        time.sleep(_POLL_S)
+    return False
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
+
+
+def _has_brokers(port: int) -> bool:
+    client = AdminClient({"bootstrap.servers": f"{HOST}:{port}", "log_level": 0})
+    try:
+        return bool(client.list_topics(timeout=_METADATA_TIMEOUT_S).brokers)
+    except KafkaException:
+        return False
