@@ -1,0 +1,43 @@
+"""Fixtures that all tests share: one broker for the session, and topics that are a test's own."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+
+from streams.local import kafka_cluster
+from streams.topics import apply, discard, load_topology
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from streams.topics import Topology
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Yield bootstrap servers: those of KAFKA_BOOTSTRAP_SERVERS, else of one local broker for the whole session."""
+    with kafka_cluster(tmp_path_factory.mktemp("kafka")) as bootstrap_servers:
+        yield bootstrap_servers
+
+
+@pytest.fixture
+def topic_prefix() -> str:
+    """Return a prefix that no other test and no other session uses."""
+    return unique_prefix()
+
+
+@pytest.fixture
+def isolated_topology(kafka: str) -> Iterator[Topology]:
+    """Yield a topology under names of its own, its topics created; they are deleted afterwards."""
+    topology = load_topology(prefix=unique_prefix())
+    apply(topology, kafka)
+    yield topology
+    discard(topology, kafka)
+
+
+def unique_prefix() -> str:
+    """Return a prefix for topics, groups and transactional ids of one run."""
+    return f"test-{uuid.uuid4().hex[:12]}."
