@@ -1,0 +1,1 @@
+"""Faust on micro-batches: one Kafka transaction per partition and batch."""

@@ -1,0 +1,129 @@
+"""The Faust app of a worker, with the engine's classes at Faust's extension points."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import faust
+from faust.tables.manager import TableManager as FaustTableManager
+from faust.topics import Topic as FaustTopic
+from yarl import URL
+
+from streams.engine.engine import Engine
+from streams.engine.exits import StopProcess, stop_process
+from streams.engine.lane import LaneContext
+from streams.engine.tables import LaneTable
+from streams.engine.transport import Transport
+from streams.engine.verify import VerifyPool
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+    from faust.types import EventT
+    from mode import ServiceT
+
+    from streams.engine.application import ApplicationFactory
+    from streams.engine.options import EngineOptions
+
+
+class BatchTopic(FaustTopic):  # type: ignore[misc]
+    """A topic whose events carry batches: nothing to decode, nothing to acknowledge."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Faust's signature
+        super().__init__(*args, **{**kwargs, "acks": False})
+
+    def _compile_decode(self) -> None:
+        """Keep `decode` below."""
+
+    async def decode(self, message: Any, *, propagate: bool = False) -> EventT:  # noqa: ANN401, ARG002
+        """Return the event of a batch."""
+        return self._create_event(None, message.value, None, message=message)
+
+
+class TableManager(FaustTableManager):  # type: ignore[misc]
+    """Faust's, without the second of sleep at its start."""
+
+    async def on_start(self) -> None:
+        """Register the changelogs and start recovery."""
+        await self._update_channels()
+        await self.recovery.start()
+
+
+class EngineApp(faust.App):  # type: ignore[misc]
+    """A Faust app whose agents hand batches to lanes: `async for batch in stream: await app.engine.deliver(batch)`."""
+
+    options: EngineOptions
+    engine: Engine
+    services: Sequence[ServiceT]
+
+    def on_init_dependencies(self) -> Iterable[ServiceT]:
+        """Start the readers first: lanes wait for them."""
+        return [*self.services, *super().on_init_dependencies()]
+
+    async def on_stop(self) -> None:
+        """Finish the transactions in flight, then stop."""
+        await self.engine.close()
+        await super().on_stop()
+
+    def agent(self, *args: Any, **kwargs: Any) -> Callable[[Callable[..., Awaitable[None]]], Any]:  # noqa: ANN401
+        """Faust's decorator, with a type."""
+        return super().agent(*args, **kwargs)  # type: ignore[no-any-return]
+
+    def _create_directories(self) -> None:
+        """Nothing is kept on disk."""
+
+
+def create_app(  # noqa: PLR0913 - two of them have defaults that only tests change
+    options: EngineOptions,
+    *,
+    sources: Sequence[str],
+    factory: ApplicationFactory,
+    services: Sequence[ServiceT] = (),
+    ready: Callable[[], bool] = lambda: True,
+    stop: StopProcess = stop_process,
+) -> EngineApp:
+    """Return a Faust app that reads `sources`, given in order of urgency, in one lane per partition number.
+
+    `services` run beside it, as `LatestReader`. Lanes decide nothing until `ready` first returns true.
+    """
+    app = EngineApp(
+        options.app_id,
+        broker=[URL(f"kafka://{server.strip()}") for server in options.bootstrap_servers.split(",")],
+        Topic=BatchTopic,
+        Table=LaneTable,
+        TableManager=TableManager,
+        store="memory://",
+        datadir=options.data_dir,
+        processing_guarantee="exactly_once",
+        broker_commit_interval=3_600.0,
+        broker_session_timeout=options.session_timeout_ms / 1_000,
+        topic_partitions=options.partitions,
+        topic_replication_factor=options.replication_factor,
+        topic_disable_leader=True,
+        table_standby_replicas=0,
+        recovery_consistency_check=False,
+        stream_recovery_delay=0.0,
+        stream_wait_empty=False,
+        web_enabled=False,
+        autodiscover=False,
+    )
+    app.in_worker = True  # else Faust does without transactions
+    app.options = options
+    app.services = list(services)
+    app.transport = app.producer_transport = Transport(app.conf.broker_consumer, app)
+    tables: Mapping[str, LaneTable] = app.tables
+    pool = VerifyPool(options.verify_threads)
+    app.engine = Engine(LaneContext(options, tuple(sources), factory, tables, pool, _latched(ready), stop))
+    return app
+
+
+def _latched(ready: Callable[[], bool]) -> Callable[[], bool]:
+    """Return a check that stays true once it was."""
+    seen = False
+
+    def check() -> bool:
+        nonlocal seen
+        seen = seen or ready()
+        return seen
+
+    return check

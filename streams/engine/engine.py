@@ -1,0 +1,112 @@
+"""The lanes of one worker: which partitions it has, what it may fetch for them, and where fetched records go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from faust.types import TP
+
+from streams.engine.exits import EngineError, ExitCode
+from streams.engine.lane import Lane
+
+if TYPE_CHECKING:
+    from streams.engine.lane import LaneContext
+    from streams.engine.sources import SourceBatch
+
+
+class Grant(NamedTuple):
+    """Leave to fetch from one partition."""
+
+    records_max: int
+    epoch: int
+
+
+class Engine:
+    """Owns the lanes; all methods run on the worker's main loop."""
+
+    def __init__(self, context: LaneContext) -> None:
+        self.sources = frozenset(context.sources)
+        self.revocations = 0
+        """How often partitions were taken away; tells a position that was asked for before from one after."""
+        self._context = context
+        self._lanes: dict[int, Lane] = {}
+        self._room = asyncio.Event()
+
+    async def deliver(self, batch: SourceBatch) -> None:
+        """Hand fetched records to their lane. Never raises: a gap in the records ends the process."""
+        lane = self._lanes.get(batch.tp.partition)
+        if lane is None:
+            return
+        try:
+            lane.put(batch)
+        except EngineError as error:
+            self._context.stop(error.code, f"lane {batch.tp.partition}", error)
+        except Exception as error:  # noqa: BLE001 - an agent that raises would lose the records
+            self._context.stop(ExitCode.LANE_FAILURE, f"lane {batch.tp.partition}", error)
+
+    def grants(self) -> dict[TP, Grant]:
+        """Return the source partitions to poll now: those whose lane is positioned and has room."""
+        return {
+            TP(topic, lane.partition): Grant(room, lane.epoch)
+            for lane in self._lanes.values()
+            for topic in self._context.sources
+            if (room := lane.room(topic))
+        }
+
+    def is_unbounded(self, grants: Mapping[TP, Grant]) -> bool:
+        """Tell whether no source partition of this worker is missing among the grants."""
+        return len(grants) >= len(self._lanes) * len(self._context.sources)
+
+    async def revoke(self) -> None:
+        """Stop deciding, and wait for the transactions in flight."""
+        self.revocations += 1
+        await asyncio.gather(*(lane.drain() for lane in self._lanes.values()))
+
+    async def assign(self, assigned: Iterable[TP]) -> None:
+        """Give up the partitions that went away, and take over the new ones."""
+        partitions = self._partitions_of(assigned)
+        gone = [self._lanes.pop(number) for number in self._lanes.keys() - partitions]
+        await asyncio.gather(*(lane.close() for lane in gone))
+        new = {number: Lane(self._context, number) for number in partitions - self._lanes.keys()}
+        try:
+            await asyncio.gather(*(lane.start() for lane in new.values()))
+        except Exception as error:  # noqa: BLE001 - Faust would go on without the lane
+            self._context.stop(ExitCode.LANE_FAILURE, f"partitions {sorted(new)}", error)
+        self._lanes.update(new)
+
+    def position(self, offsets: Mapping[TP, int]) -> None:
+        """Start the lanes at the group's offsets; their tables have been restored."""
+        try:
+            for number, lane in self._lanes.items():
+                lane.position({topic: offsets[TP(topic, number)] for topic in self._context.sources})
+        except EngineError as error:
+            self._context.stop(error.code, f"partitions {sorted(self._lanes)}", error)
+        except Exception as error:  # noqa: BLE001 - includes the application factory's
+            self._context.stop(ExitCode.LANE_FAILURE, f"partitions {sorted(self._lanes)}", error)
+
+    async def close(self) -> None:
+        """Drain and close all lanes."""
+        await self.revoke()
+        lanes, self._lanes = list(self._lanes.values()), {}
+        await asyncio.gather(*(lane.close() for lane in lanes))
+        self._context.pool.close()
+
+    def _partitions_of(self, assigned: Iterable[TP]) -> set[int]:
+        topics: dict[int, set[str]] = {}
+        for tp in assigned:
+            if tp.topic in self.sources:
+                topics.setdefault(tp.partition, set()).add(tp.topic)
+        for number, found in topics.items():
+            if missing := self.sources - found:
+                error = EngineError(
+                    ExitCode.MISCONFIGURED,
+                    f"partition {number} comes without {sorted(missing)}: do these topics exist,"
+                    f" with {self._context.options.partitions} partitions each?",
+                )
+                self._context.stop(error.code, f"partition {number}", error)
+        return set(topics)
+
+
+ReadyCheck = Callable[[], bool]

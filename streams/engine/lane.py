@@ -1,0 +1,194 @@
+"""A lane: everything that happens to one partition number, one micro-batch after another.
+
+A micro-batch is decided on the state in memory, then written in one transaction together with the changelog rows and
+the offsets of all source topics. Lanes of other partitions decide while this one waits for the broker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from aiokafka import TopicPartition
+
+from streams.engine.application import Application, ApplicationFactory, Message, Outputs
+from streams.engine.exits import EngineError, ExitCode, StopProcess
+from streams.engine.sources import Chunk, SourceBatch, SourceQueue
+from streams.engine.transactions import TransactionalProducer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from streams.engine.options import EngineOptions
+    from streams.engine.tables import LaneTable
+    from streams.engine.verify import VerifyPool
+
+_FIRST_BATCH_RECORDS = 64  # the first decision after a start comes soon; doubled from batch to batch
+_DRAIN_TIMEOUT_S = 20.0
+_READY_POLL_S = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class LaneContext:
+    """What all lanes of a worker share."""
+
+    options: EngineOptions
+    sources: Sequence[str]
+    """Source topics, the most urgent first."""
+    factory: ApplicationFactory
+    tables: Mapping[str, LaneTable]
+    pool: VerifyPool
+    ready: Callable[[], bool]
+    stop: StopProcess
+
+
+class Lane:
+    """One partition number: its queues, application, tables and producer."""
+
+    def __init__(self, context: LaneContext, partition: int) -> None:
+        self.partition = partition
+        self.epoch = 0
+        """Raised whenever the lane is positioned or drained: what was fetched before is void."""
+        self._context = context
+        self._queues = {topic: SourceQueue(urgency) for urgency, topic in enumerate(context.sources)}
+        self._outputs = Outputs()
+        self._producer = TransactionalProducer(context.options, partition)
+        self._application: Application | None = None
+        self._open = False
+        self._batch_records = _FIRST_BATCH_RECORDS
+        self._now_us = 0
+        self._arrived = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Take over the partition: from here on no other process can write for it."""
+        await self._producer.open()
+
+    def position(self, offsets: Mapping[str, int]) -> None:
+        """Begin, or go on, with the records at these offsets; the tables must have been restored.
+
+        Raises:
+            EngineError: the lane has committed other offsets, so its memory does not belong to them.
+        """
+        for topic, queue in self._queues.items():
+            queue.reset(offsets[topic], where=f"{topic}-{self.partition}")
+        if self._application is None:
+            tables: dict[str, Any] = {
+                name: table.partition(self.partition) for name, table in self._context.tables.items()
+            }
+            self._application = self._context.factory(self.partition, tables, self._outputs)
+        self.epoch += 1
+        self._open = True
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name=f"lane-{self.partition}")
+
+    def room(self, topic: str) -> int:
+        """Return how many records of a topic may be fetched now; 0: the lane is behind, or not positioned."""
+        return self._queues[topic].room(2 * self._context.options.batch_records_max) if self._open else 0
+
+    def put(self, batch: SourceBatch) -> None:
+        """Take over fetched records and start to prepare them.
+
+        Raises:
+            EngineError: the records do not follow those before.
+        """
+        if not self._open or batch.epoch != self.epoch or self._application is None:
+            return
+        prepare, pool = self._application.prepare, self._context.pool
+        queue = self._queues[batch.tp.topic]
+        queue.put(batch, lambda records: pool.submit(prepare, records, urgency=queue.urgency))
+        if batch.records:
+            self._arrived.set()
+
+    async def drain(self) -> None:
+        """Take no more records and wait for the transaction in flight."""
+        self._open = False
+        self.epoch += 1
+        for queue in self._queues.values():
+            queue.clear()
+        try:
+            await asyncio.wait_for(self._idle.wait(), _DRAIN_TIMEOUT_S)
+        except TimeoutError as error:
+            self._context.stop(ExitCode.DRAIN_TIMEOUT, f"lane {self.partition}", error)
+
+    async def close(self) -> None:
+        """Give up the partition."""
+        await self.drain()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._producer.close()
+
+    async def _run(self) -> None:
+        try:
+            while not self._context.ready():  # noqa: ASYNC110 - a moment at the start; the check is anybody's
+                await asyncio.sleep(_READY_POLL_S)
+            while True:
+                await self._arrived.wait()
+                await self._next_batch()
+        except asyncio.CancelledError:
+            raise
+        except EngineError as error:
+            self._context.stop(error.code, f"lane {self.partition}", error.__cause__ or error)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, memory is ahead of the log
+            self._context.stop(ExitCode.LANE_FAILURE, f"lane {self.partition}", error)
+
+    async def _next_batch(self) -> None:
+        chunks, offsets = self._take()
+        if not chunks:
+            self._arrived.clear()
+            return
+        self._idle.clear()
+        outputs = await self._decide(chunks)
+        await self._commit(outputs, offsets)
+        self._idle.set()
+        self._batch_records = min(2 * self._batch_records, self._context.options.batch_records_max)
+
+    def _take(self) -> tuple[list[Chunk], dict[str, int]]:
+        """Take the next micro-batch, urgent topics first, and the offsets that follow it."""
+        chunks: list[Chunk] = []
+        left = self._batch_records
+        for queue in self._queues.values():
+            left -= queue.take(left, chunks)
+        return chunks, {topic: queue.taken for topic, queue in self._queues.items()}
+
+    async def _decide(self, chunks: Sequence[Chunk]) -> dict[str, list[Message]]:
+        application = self._application
+        if application is None:
+            raise RuntimeError("a lane decides only once it is positioned")
+        prepared = [await chunk.prepared for chunk in chunks]
+        self._now_us = max(self._now_us, time.time_ns() // 1_000)
+        application.begin(self._now_us)
+        process = application.process
+        for chunk, results in zip(chunks, prepared, strict=True):
+            for record, result in zip(chunk.records, results, strict=True):
+                process(record, result)
+            await asyncio.sleep(0)
+        application.finish()
+        return self._outputs.take()
+
+    async def _commit(self, outputs: dict[str, list[Message]], offsets: Mapping[str, int]) -> None:
+        changed: dict[str, Any] = {}
+        for table in self._context.tables.values():
+            rows = table.partition(self.partition)
+            messages = [Message(key, value, []) for key, value in rows.take_changes()]
+            if messages:
+                outputs[table.changelog_topic_name] = messages
+                changed[table.changelog_topic_name] = rows
+        written = await self._producer.commit(
+            outputs,
+            {
+                TopicPartition(topic, self.partition): offset
+                for topic, offset in offsets.items()
+                if offset != self._queues[topic].committed
+            },
+            timestamp_ms=self._now_us // 1_000,
+        )
+        for topic, rows in changed.items():
+            rows.position = written[topic]
+        for topic, offset in offsets.items():
+            self._queues[topic].committed = offset

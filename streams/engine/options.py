@@ -1,0 +1,43 @@
+"""What a worker must be told to run lanes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """Settings of one worker; all workers of an application share `app_id` and `partitions`."""
+
+    app_id: str
+    """Consumer group, prefix of changelog topics and of transactional ids."""
+    bootstrap_servers: str
+    """Brokers as "host:port", several separated by commas."""
+    partitions: int
+    """Partition count of every source, output and changelog topic."""
+    instance_id: str | None = None
+    """Name of a static group member: unique and stable. A worker killed and started again under it is back at once."""
+    session_timeout_ms: int = 10_000
+    fetch_wait_ms_min: int = 10
+    fetch_wait_ms_max: int = 80
+    """Bounds of the wait that forms micro-batches: short while there is CPU to spare, long when there is not."""
+    batch_records_max: int = 2_000
+    verify_threads: int = 2
+    """Threads for `Application.prepare`; 0: on the event loop."""
+    transaction_timeout_ms: int = 60_000
+    """After it the broker ends a transaction by itself: the longest broker outage that a worker survives inside one."""
+    replication_factor: int = 1
+    """Of changelog topics that the worker creates."""
+    compression: str | None = None
+    security: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """aiokafka's keyword arguments for TLS and SASL, as security_protocol, ssl_context, sasl_mechanism."""
+    data_dir: Path = Path(".portcullis")
+
+    def transactional_id(self, partition: int) -> str:
+        """Return the id that fences two writers of one partition against each other."""
+        return f"{self.app_id}-{partition}"

@@ -1,0 +1,96 @@
+"""The worker process: event loop, signals, logging, exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import uvloop
+
+from streams.engine.exits import ExitCode
+
+if TYPE_CHECKING:
+    from streams.engine.app import EngineApp
+
+_log = logging.getLogger(__name__)
+
+_STOP_TIMEOUT_S = 25.0  # above a lane's own time-out for its transaction in flight
+_REPEAT_S = 5.0
+# Threads that check signatures give up the interpreter soon when the loop wants it (CPython's default: 5 ms).
+_SWITCH_INTERVAL_S = 0.0002
+
+
+class RepeatFilter(logging.Filter):
+    """Lets the same message of the same logger through once in a while: a broker that is away is one event."""
+
+    def __init__(self, every_s: float = _REPEAT_S) -> None:
+        super().__init__()
+        self._every_s = every_s
+        self._last: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether to log a record."""
+        now = time.monotonic()
+        key = (record.name, str(record.msg))
+        if now - self._last.get(key, -self._every_s) < self._every_s:
+            return False
+        self._last[key] = now
+        return True
+
+
+# The last four hold subclasses of mode's Service, which logs its life under their names.
+_NOISY = ("faust", "mode", "aiokafka", *(f"streams.engine.{name}" for name in ("app", "transport", "tables", "reader")))
+
+
+def quiet_libraries() -> None:
+    """Keep Faust's and aiokafka's own logging to warnings, and aiokafka's to one of a kind in five seconds."""
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    repeat = RepeatFilter()
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(lambda record: record.name.partition(".")[0] != "aiokafka" or repeat.filter(record))
+
+
+def run_worker(app: EngineApp) -> int:
+    """Run an app until SIGTERM or SIGINT; return the exit code. Failures of lanes end the process from inside."""
+    quiet_libraries()
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        return loop.run_until_complete(_run(app))
+    finally:
+        loop.close()
+
+
+async def _run(app: EngineApp) -> int:
+    loop = asyncio.get_running_loop()
+    asked = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked.set)
+    running = asyncio.create_task(_serve(app))
+    stopping = asyncio.create_task(asked.wait())
+    await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
+    code = ExitCode.STOPPED if asked.is_set() else ExitCode.LANE_FAILURE
+    try:
+        await asyncio.wait_for(app.stop(), _STOP_TIMEOUT_S)
+    except TimeoutError:
+        _log.critical("worker did not stop within %s s", _STOP_TIMEOUT_S)
+        return ExitCode.DRAIN_TIMEOUT
+    for task in (running, stopping):
+        task.cancel()
+    await asyncio.gather(running, stopping, return_exceptions=True)
+    return code
+
+
+async def _serve(app: EngineApp) -> None:
+    try:
+        await app.start()
+        await app.wait_until_stopped()
+    except Exception:  # noqa: BLE001 - the exit code says it, whatever it was
+        _log.exception("worker failed")
