@@ -9,15 +9,29 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from streams.core import documents as form
+from streams.core.documents import DocumentReader, load_json
 from streams.core.errors import PortcullisError
-from streams.core.orders import MONEY_SCALE, QTY_SCALE, parse_decimal
+from streams.core.hours import TradingHours
+from streams.core.orders import MONEY_SCALE, QTY_SCALE
+
+if TYPE_CHECKING:
+    from datetime import date
 
 POLICY_BYTES_MAX: Final = 64 * 1024
 MARKETS_MAX: Final = 256
+
+_MONEY_MAX_E5: Final = 10**18  # ten trillion EUR: a day's sum stays below 2**63
+_QTY_MAX_E17: Final = 10**37
+_SCORE_SCALE: Final = 4
+_PEOPLE_MAX: Final = 32
+_DOCUMENTS_MAX: Final = 64
+_HOLIDAYS_MAX: Final = 366
+_DAY_S: Final = 86_400
+_DAY_MS: Final = 86_400_000
 
 
 class PolicyError(PortcullisError):
@@ -29,14 +43,38 @@ class PolicyError(PortcullisError):
 
 
 @dataclass(frozen=True, slots=True)
-class TradingHours:
-    """Local hours `[start, end)` in `zone`; `start == end` means the whole day; `start > end` spans midnight."""
+class TestingPlan:
+    """When the bot is tested: the day by which the yearly fitness test is due, and how often the rest."""
 
-    start: time
-    end: time
-    zone: ZoneInfo
-    exclude_weekends: bool
-    holidays: frozenset[date]
+    fitness_test_due: date
+    scenario_testing: str
+    penetration_testing: str
+
+
+@dataclass(frozen=True, slots=True)
+class GovernanceDocument:
+    """A document behind the policy: who wrote it, who approved it, its digest and its review dates."""
+
+    title: str
+    author: str
+    approver: str
+    sha256: bytes
+    last_review: date
+    next_review: date
+
+
+@dataclass(frozen=True, slots=True)
+class Governance:
+    """Who answers for the policy, its documents, and the board's resolution."""
+
+    documented_by: str
+    approved_by: str
+    last_review: date
+    next_review: date
+    documents: tuple[GovernanceDocument, ...]
+    resolution: str
+    resolution_passed: date
+    resolution_approved_by: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +109,8 @@ class Policy:
     duplicate_window_s: int
     manual_kill_by: frozenset[str]
     scope_sha256: bytes
+    testing: TestingPlan
+    governance: Governance
 
 
 def policy_id(document: bytes) -> bytes:
@@ -95,11 +135,148 @@ def parse_policy(document: bytes) -> Policy:
     if len(document) > POLICY_BYTES_MAX:
         raise PolicyError((f"document: at most {POLICY_BYTES_MAX} bytes, has {len(document)}",))
     try:
-        body = json.loads(document)
+        body = load_json(document)
     except (ValueError, RecursionError) as error:
         raise PolicyError((f"document: not JSON ({error})",)) from None
-    reader = _Reader(body)
-    policy = reader.policy(document)
-    if reader.problems or policy is None:
+    reader = DocumentReader(body, "", [])
+    fields = _head(reader) | _scope(reader.child("scope")) | _risk_controls(reader.child("risk_controls"))
+    fields |= {"testing": _testing(reader.child("testing")), "governance": _governance(reader.child("governance"))}
+    reader.finish()
+    if reader.problems or not isinstance(body, dict):
         raise PolicyError(tuple(reader.problems))
-    return policy
+    return Policy(policy_id=policy_id(document), scope_sha256=scope_sha256(body["scope"]), **fields)
+
+
+def _head(reader: DocumentReader) -> dict[str, Any]:
+    valid_from_us, valid_until_us = reader.instant_us("valid_from"), reader.instant_us("valid_until")
+    if valid_until_us <= valid_from_us:
+        reader.note("valid_until", "after valid_from", valid_until_us)
+    return {
+        "agent_id": reader.text("agent_id", form.NAME),
+        "operator": reader.text("operator", form.NAME),
+        "operator_regulator_id": reader.text("operator_regulator_id", form.NAME),
+        "valid_from_us": valid_from_us,
+        "valid_until_us": valid_until_us,
+    }
+
+
+def _scope(reader: DocumentReader) -> dict[str, Any]:
+    markets = reader.texts("allowed_markets", form.MARKET, 1, MARKETS_MAX)
+    quantities = reader.decimals("max_order_qty", form.MARKET, QTY_SCALE, _QTY_MAX_E17)
+    if markets != quantities.keys():
+        reader.note("max_order_qty", "a limit for each allowed market and for no other", sorted(quantities))
+    fields = {
+        "max_order_value_e5": reader.decimal("max_order_value_eur", MONEY_SCALE, _MONEY_MAX_E5),
+        "max_daily_value_e5": reader.decimal("max_daily_value_eur", MONEY_SCALE, _MONEY_MAX_E5),
+        "max_order_qty_e17": quantities,
+        "allowed_markets": markets,
+        "restricted_markets": reader.texts("restricted_markets", form.MARKET, 0, MARKETS_MAX),
+        "allowed_regions": reader.texts("allowed_regions", form.REGION, 1, MARKETS_MAX),
+        "allowed_venues": reader.texts("allowed_venues", form.MIC, 1, MARKETS_MAX),
+        "trading_hours": _trading_hours(reader.child("trading_hours")),
+    }
+    reader.finish()
+    return fields
+
+
+def _trading_hours(reader: DocumentReader) -> TradingHours:
+    hours = TradingHours(
+        start=reader.minute("start"),
+        end=reader.minute("end"),
+        zone=_zone(reader),
+        exclude_weekends=reader.flag("exclude_weekends"),
+        holidays=reader.days("holidays", _HOLIDAYS_MAX),
+    )
+    reader.finish()
+    return hours
+
+
+def _zone(reader: DocumentReader) -> ZoneInfo:
+    name = reader.take("tz")
+    if isinstance(name, str) and name.isascii() and 0 < len(name) <= 64:
+        try:
+            return ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            pass
+    reader.note("tz", "a zone of the IANA time zone database", name)
+    return ZoneInfo("UTC")
+
+
+def _risk_controls(reader: DocumentReader) -> dict[str, Any]:
+    kill_e4 = reader.decimal("kill_switch_automatic", _SCORE_SCALE, 9_999)
+    breaker_e4 = reader.decimal("circuit_breaker_threshold", _SCORE_SCALE, 9_999)
+    if breaker_e4 > kill_e4:
+        reader.note("circuit_breaker_threshold", "at most kill_switch_automatic", breaker_e4)
+    manual = reader.flag("kill_switch_manual")
+    if not manual:
+        reader.note("kill_switch_manual", "true (RTS 6 Art. 12)", manual)
+    fields = {
+        "kill_switch_manual": manual,
+        "kill_threshold": kill_e4 / 10**_SCORE_SCALE,
+        "breaker_threshold": breaker_e4 / 10**_SCORE_SCALE,
+        "breaker_cooldown_s": reader.integer("circuit_breaker_cooldown_s", 1, _DAY_S),
+        "max_consecutive_failures": reader.integer("max_consecutive_failures", 1, 1_000),
+        "price_collar_bps": reader.integer("price_collar_bps", 1, 10_000),
+        "message_rate_max_per_s": reader.integer("message_rate_max_per_s", 1, 100_000),
+        "execution_max": reader.integer("execution_max", 1, 100_000_000),
+        "execution_window_s": reader.integer("execution_window_s", 1, _DAY_S),
+        "max_order_age_ms": reader.integer("max_order_age_ms", 1, _DAY_MS),
+        "reference_max_age_ms": reader.integer("reference_max_age_ms", 1, _DAY_MS),
+        "duplicate_window_s": reader.integer("duplicate_window_s", 1, _DAY_S),
+        # Two at least: whoever kills may not release.
+        "manual_kill_by": reader.texts("manual_kill_by", form.PERSON, 2, _PEOPLE_MAX),
+    }
+    reader.finish()
+    return fields
+
+
+def _testing(reader: DocumentReader) -> TestingPlan:
+    plan = TestingPlan(
+        fitness_test_due=reader.day("fitness_test_due"),
+        scenario_testing=reader.choice("scenario_testing", ("monthly", "quarterly")),
+        penetration_testing=reader.choice("penetration_testing", ("monthly", "quarterly", "half_yearly", "annual")),
+    )
+    reader.finish()
+    return plan
+
+
+def _governance(reader: DocumentReader) -> Governance:
+    resolution = reader.child("board_resolution")
+    last_review, next_review = _reviews(reader)
+    documented_by, approved_by = _two_people(reader, "documented_by", "approved_by")
+    governance = Governance(
+        documented_by=documented_by,
+        approved_by=approved_by,
+        last_review=last_review,
+        next_review=next_review,
+        documents=tuple(_document(item) for item in reader.children("documents", _DOCUMENTS_MAX)),
+        resolution=resolution.prose("resolution"),
+        resolution_passed=resolution.day("passed"),
+        resolution_approved_by=resolution.texts("approved_by", form.PERSON, 1, _PEOPLE_MAX),
+    )
+    resolution.finish()
+    reader.finish()
+    return governance
+
+
+def _document(reader: DocumentReader) -> GovernanceDocument:
+    title = reader.prose("title")
+    author, approver = _two_people(reader, "author", "approver")
+    digest = reader.text("sha256", form.SHA256)
+    last_review, next_review = _reviews(reader)
+    reader.finish()
+    return GovernanceDocument(title, author, approver, bytes.fromhex(digest), last_review, next_review)
+
+
+def _two_people(reader: DocumentReader, first: str, second: str) -> tuple[str, str]:
+    one, other = reader.text(first, form.PERSON), reader.text(second, form.PERSON)
+    if one == other:
+        reader.note(second, f"somebody else than {first}", other)
+    return one, other
+
+
+def _reviews(reader: DocumentReader) -> tuple[date, date]:
+    last_review, next_review = reader.day("last_review"), reader.day("next_review")
+    if next_review <= last_review:
+        reader.note("next_review", "after last_review", next_review.isoformat())
+    return last_review, next_review
