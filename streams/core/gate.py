@@ -115,6 +115,6 @@ def counted_value_e5(order: Order, decision: Decision) -> int:
 
 
 def remembered_id(order: Order, situation: Situation) -> str | None:
-    """Return the ClOrdID to remember from this message, if it is to be remembered: authenticated and well formed."""
-    authenticated = situation.authenticated and situation.policy is not None and situation.bot is not None
-    return order.cl_ord_id if authenticated and is_well_formed_id(order.cl_ord_id) else None
+    """Return the ClOrdID to remember from this message: the first authenticated, well-formed use of it, else None."""
+    authentic = situation.authenticated and situation.policy is not None and situation.bot is not None
+    return order.cl_ord_id if authentic and not situation.seen and is_well_formed_id(order.cl_ord_id) else None
