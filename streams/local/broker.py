@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-_START_TRIES = 5
+_START_TRIES = 3
 _READY_TIMEOUT_S = 60.0
 _LOG_TAIL_LINES = 15
 _PORT_TAKEN = "Address already in use"

@@ -94,6 +94,7 @@ class _Reader:
             table = {}
         self._refuse_unknown(name, table, (*_WORDS, *_LISTS, *_OPTIONAL))
         words = {word: self._field(name, table, word, str) for word in _WORDS}
+        self.problems += [f"{name}.{word} is empty" for word, text in words.items() if not text and word in table]
         schemas = self._schemas(name, table)
         cleanup, kept, times = self._kept(name, table, words["cleanup"])
         return TopicSpec(
@@ -112,7 +113,7 @@ class _Reader:
 
     def _kept(self, name: str, table: Mapping[str, object], cleanup: str) -> tuple[Cleanup, str, dict[str, str]]:
         """Return the clean-up policy, how long in words, and the broker settings that say so."""
-        if cleanup not in set(Cleanup):
+        if cleanup not in tuple(Cleanup):
             self.problems.append(f"{name}.cleanup must be one of {', '.join(Cleanup)}, is {cleanup!r}")
             return Cleanup.DELETE, "", {}
         if cleanup == Cleanup.DELETE:
@@ -128,8 +129,8 @@ class _Reader:
         return Cleanup.COMPACT, f"{history}, then last of each key", times
 
     def _duration_ms(self, name: str, what: str, text: str) -> str:
-        if text == _FOR_EVER and what == "retention":
-            return "-1"
+        if not text or (text == _FOR_EVER and what == "retention"):
+            return "-1"  # a missing one has been named already
         match = _DURATION.fullmatch(text)
         if match is None:
             self.problems.append(f"{name}.{what} must read as '7 d' (h, d, y) or '{_FOR_EVER}', is {text!r}")
