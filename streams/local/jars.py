@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import streams
 from streams.local.runtime import DOCKER_WAY, BrokerUnavailableError, find_maven
+from streams.resources import checkout_or_working_folder, resource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,9 +37,7 @@ def kafka_home() -> Path:
     named = os.environ.get("PORTCULLIS_HOME")
     if named:
         return Path(named).absolute() / "kafka"
-    checkout = Path(streams.__file__).parents[1]
-    base = checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
-    return base / ".portcullis" / "kafka"
+    return checkout_or_working_folder() / ".portcullis" / "kafka"
 
 
 def ensure_jars(home: Path | None = None, *, progress: Progress = silent) -> Path:
@@ -54,7 +52,7 @@ def ensure_jars(home: Path | None = None, *, progress: Progress = silent) -> Pat
     """
     home = home or kafka_home()
     libs = home / "libs"
-    pom = _pom()
+    pom = resource("infra/kafka/pom.xml")
     if _complete(libs, pom):
         return libs
     home.mkdir(parents=True, exist_ok=True)
@@ -70,15 +68,6 @@ def locked(path: Path) -> Iterator[None]:
     with path.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
-
-
-def _pom() -> Path:
-    package = Path(streams.__file__).parent
-    candidates = (
-        package.parent / "infra" / "kafka" / "pom.xml",
-        package / "_resources" / "infra" / "kafka" / "pom.xml",
-    )
-    return next(path for path in candidates if path.is_file())
 
 
 def _complete(libs: Path, pom: Path) -> bool:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 import tomllib
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import streams
+from streams.resources import resource
 from streams.topics.model import Cleanup, TopicSpec, Topology, TopologyError
 from streams.topics.rules import CHANGE_RULES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 _Value = TypeVar("_Value")
 
@@ -53,13 +53,6 @@ def load_topology(path: Path | None = None, *, lanes: int | None = None, prefix:
     if reader.problems:
         raise TopologyError(f"{path} does not hold: " + "; ".join(reader.problems))
     return topology
-
-
-def resource(name: str) -> Path:
-    """Return the path of a data file of this release: in the checkout, else in the installed package."""
-    package = Path(streams.__file__).parent
-    in_checkout = package.parent / name
-    return in_checkout if in_checkout.exists() else package / "_resources" / name
 
 
 class _Reader:
