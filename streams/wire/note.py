@@ -33,10 +33,10 @@ _CONTROL_CHARACTER: Final = re.compile(rb"[\x00-\x09\x0b-\x1f]")
 _KEY_ID_BYTES: Final = 4
 _TIME_BYTES: Final = 8
 
-# y coordinates of the curve's eight points of low order. Such a key verifies signatures which nobody made, so a log
-# that has one can deny what it signed.
+# y coordinates of the curve's eight points of low order; those of order 8 solve d·y⁴ + 2·y² = 1. Such a key verifies
+# signatures which nobody made, so a log that has one can deny what it signed.
 _FIELD: Final = 2**255 - 19
-_ORDER_8_Y: Final = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD83D3D706A17C7
+_ORDER_8_Y: Final = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
 _LOW_ORDER_Y: Final = frozenset({0, 1, _FIELD - 1, _ORDER_8_Y, _FIELD - _ORDER_8_Y})
 
 
