@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 from streams.local import storage
 from streams.local.installation import Installation, ensure_installed
 from streams.local.process import GuardedProcess
-from streams.local.readiness import HOST, free_port, wait_until_ready
+from streams.local.readiness import HOST, free_port, is_free, wait_until_ready
 from streams.local.runtime import BrokerUnavailableError
 
 if TYPE_CHECKING:
@@ -67,6 +67,9 @@ class LocalKafka:
         """
         if self._process is not None and self._process.running:
             return self.bootstrap_servers
+        self.kill()
+        if self._port is not None and not is_free(self._port):
+            raise BrokerUnavailableError(f"{self.bootstrap_servers} is in use by another program")
         installation = ensure_installed()
         self.folder.mkdir(parents=True, exist_ok=True)
         storage.format_once(self.folder, installation.checkpoint, node_id=self._config.get("node.id", "1"))
@@ -100,7 +103,6 @@ class LocalKafka:
 
     def _came_up(self, installation: Installation, port: int) -> bool:
         """Try one start; between the look for a free port and the bind somebody else may have taken it."""
-        self.kill()
         properties = storage.write_properties(self.folder, port=port, controller_port=free_port(), config=self._config)
         self._process = GuardedProcess(installation.command(properties, heap_mb=self._heap_mb), self.log_path)
         if wait_until_ready(self._process, port, _READY_TIMEOUT_S):

@@ -31,14 +31,20 @@ def free_port() -> int:
         BrokerUnavailableError: 200 ports tried at random were all taken.
     """
     for port in random.sample(_PORTS, 200):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
+        if is_free(port):
             return port
     raise BrokerUnavailableError(f"no free port between {_PORTS.start} and {_PORTS.stop} on {HOST}")
+
+
+def is_free(port: int) -> bool:
+    """Tell whether nobody listens on this port of the loopback interface now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
 
 
 def wait_until_ready(process: GuardedProcess, port: int, timeout_s: float) -> bool:

@@ -132,8 +132,9 @@ class _Reader:
 
     def _schemas(self, name: str, table: Mapping[str, object]) -> tuple[str, ...]:
         schemas = self._names(name, table, "schemas", optional=True)
+        folder = resource("schemas/avro")
         for schema in schemas:
-            if not resource(f"schemas/avro/{schema}.avsc").is_file():
+            if not (folder / f"{schema}.avsc").is_file():
                 self.problems.append(f"{name}.schemas: there is no schemas/avro/{schema}.avsc")
         return schemas
 
