@@ -50,6 +50,15 @@ class Settings:
         """Return the folder of keys and certificates, by default in the home folder."""
         return self.pki_dir if self.pki_dir != Path() else self.home / "pki"
 
+    def require_cluster(self) -> str:
+        """Return the cluster's address.
+
+        Raises: SettingsError where none is set.
+        """
+        if not self.kafka_bootstrap_servers:
+            raise SettingsError("KAFKA_BOOTSTRAP_SERVERS is not set: which cluster?")
+        return self.kafka_bootstrap_servers
+
 
 def _bounded(low: int, high: int) -> Callable[[str], int]:
     def read(text: str) -> int:
@@ -104,9 +113,8 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
             values[name] = reader(text)
         except ValueError as error:
             problems.append(f"{variable}: {error}, is {text[:80]!r}")
-    for variable in environment:
-        if variable.startswith("PORTCULLIS_") and variable not in _VARIABLES:
-            problems.append(f"{variable}: no such setting")
+    unknown = [v for v in environment if v.startswith("PORTCULLIS_") and v not in _VARIABLES]
+    problems += [f"{variable}: no such setting" for variable in unknown]
     if problems:
         raise SettingsError("settings refused: " + "; ".join(problems))
     security = {

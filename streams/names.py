@@ -1,0 +1,49 @@
+"""Topic names: public interfaces, the same in `topology/topics.toml` (a test compares them)."""
+
+from __future__ import annotations
+
+from enum import StrEnum, unique
+
+
+@unique
+class Topic(StrEnum):
+    """Every topic, without the prefix that an isolated run puts before it."""
+
+    ORDERS_REQUESTED = "orders.requested"
+    ORDERS_APPROVED = "orders.approved"
+    ORDERS_REJECTED = "orders.rejected"
+    ORDERS_DEAD_LETTER = "orders.dead-letter"
+    TRADES_EXECUTED = "trades.executed"
+    AGENTS_REGISTRY = "agents.registry"
+    AGENTS_COMMANDS = "agents.commands"
+    MARKETS_REFERENCE = "markets.reference"
+    RISK_CIRCUIT_BREAKERS = "risk.circuit-breakers"
+    RISK_ALERTS = "risk.alerts"
+    VENUE_COMMANDS = "venue.commands"
+    AUDIT_EVENTS = "audit.events"
+    AUDIT_CHECKPOINTS = "audit.checkpoints"
+    REPORTS_REGULATOR = "reports.regulator"
+
+
+# What one partition's lane reads, in the order in which a micro-batch takes them: what restricts comes first.
+LANE_SOURCES = (
+    Topic.AGENTS_COMMANDS,
+    Topic.RISK_CIRCUIT_BREAKERS,
+    Topic.AGENTS_REGISTRY,
+    Topic.TRADES_EXECUTED,
+    Topic.ORDERS_REQUESTED,
+)
+
+
+@unique
+class TableName(StrEnum):
+    """The lane's tables; each has a compacted changelog that Faust makes and restores."""
+
+    AGENTS = "agents"
+    BOTS = "bots"
+    SCORES = "scores"
+    DAILY_VALUE = "daily-value"
+    RECENT_IDS = "recent-ids"
+    OPEN_ORDERS = "open-orders"
+    CONTROLS = "controls"
+    LOG = "log"

@@ -1,0 +1,318 @@
+"""Verdicts and audit events: written once per order, so their writers put the bytes together by hand.
+
+A property test holds the writers against fastavro, byte for byte.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from streams.core.orders import Failure, ReferencePrice
+from streams.core.reasons import Reason
+from streams.wire.avro import Schema, decode, decode_body, from_decimal, prefix
+from streams.wire.binary import (
+    NULL,
+    VALUE,
+    write_bytes,
+    write_decimal,
+    write_double,
+    write_long,
+    write_name,
+    write_text,
+    write_time,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+class ReferenceUsed(NamedTuple):
+    """The reference price that a decision used, and its place in `markets.reference`."""
+
+    price_e13: int
+    price_time_us: int
+    partition: int
+    offset: int
+
+    @classmethod
+    def of(cls, price: ReferencePrice) -> ReferenceUsed:
+        """Return what a verdict says of a reference price."""
+        return cls(price.price_e13, price.price_time_us, price.partition, price.offset)
+
+
+class Verdict(NamedTuple):
+    """The decision on one message; see `schemas/avro/verdict.v1.avsc`."""
+
+    agent_id: str
+    cl_ord_id: str
+    approved: bool
+    reason: Reason
+    failures: tuple[Failure, ...]
+    policy_sha256: bytes | None
+    reference: ReferenceUsed | None
+    order_value_e5: int | None
+    daily_value_e5: int | None
+    score: float | None
+    request_partition: int
+    request_offset: int
+    request_time_us: int
+    decision_time_us: int
+    log_index: int
+    order: bytes
+    signature: bytes | None
+    certificate_sha256: bytes | None
+
+
+class ScoreDetail(NamedTuple):
+    """What an anomaly score was made of."""
+
+    model: str
+    value: float
+    features: Mapping[str, float]
+
+
+class AuditEvent(NamedTuple):
+    """One leaf of a log; see `schemas/avro/audit-event.v1.avsc`."""
+
+    event_type: str
+    agent_id: str
+    agent_seq: int | None
+    log_index: int
+    partition: int
+    event_time_us: int
+    clock_divergence_us: int
+    source_topic: str
+    source_offset: int
+    source_time_us: int
+    subject: bytes | None
+    signature: bytes | None
+    signer: str | None
+    score: ScoreDetail | None
+    state_before: str
+    state_after: str
+    policy_sha256: bytes | None
+    authorised_by: str | None
+    verified_by: str
+    approved_by: str | None
+    outcome: str
+    details: Mapping[str, str]
+
+
+EVENT_TYPES: Final = (
+    "ORDER_APPROVED",
+    "ORDER_REJECTED",
+    "ORDER_DEAD_LETTERED",
+    "TRADE_EXECUTED",
+    "BREAKER_CHANGED",
+    "AGENT_REGISTERED",
+    "AGENT_REFUSED",
+    "COMMAND_APPLIED",
+    "COMMAND_REFUSED",
+    "RECORD_DEAD_LETTERED",
+)
+_EVENT_TYPE_INDEX: Final = {name: write_long(place) for place, name in enumerate(EVENT_TYPES)}
+_DECISION: Final = {True: write_long(0), False: write_long(1)}
+
+
+def _optional_bytes(data: bytes | None) -> bytes:
+    return NULL if data is None else VALUE + write_bytes(data)
+
+
+def _optional_name(text: str | None) -> bytes:
+    return NULL if text is None else VALUE + write_name(text)
+
+
+def _optional_decimal(value: int | None) -> bytes:
+    return NULL if value is None else VALUE + write_decimal(value)
+
+
+def _failures(failures: Sequence[Failure]) -> bytes:
+    if not failures:
+        return NULL
+    parts = [write_long(len(failures))]
+    for failure in failures:
+        parts += (
+            write_name(failure.reason),
+            write_text(failure.limit),
+            write_text(failure.observed),
+            write_name(failure.unit),
+        )
+    parts.append(NULL)
+    return b"".join(parts)
+
+
+def encode_verdict_body(verdict: Verdict) -> bytes:
+    """Return a verdict's Avro body."""
+    reference = verdict.reference
+    return b"".join(
+        (
+            write_name(verdict.agent_id),
+            write_text(verdict.cl_ord_id),
+            _DECISION[verdict.approved],
+            write_name(verdict.reason),
+            _failures(verdict.failures),
+            _optional_bytes(verdict.policy_sha256),
+            NULL
+            if reference is None
+            else b"".join(
+                (
+                    VALUE,
+                    write_decimal(reference.price_e13),
+                    write_time(reference.price_time_us),
+                    write_long(reference.partition),
+                    write_long(reference.offset),
+                )
+            ),
+            _optional_decimal(verdict.order_value_e5),
+            _optional_decimal(verdict.daily_value_e5),
+            NULL if verdict.score is None else VALUE + write_double(verdict.score),
+            write_long(verdict.request_partition),
+            write_long(verdict.request_offset),
+            write_time(verdict.request_time_us),
+            write_time(verdict.decision_time_us),
+            write_long(verdict.log_index),
+            write_bytes(verdict.order),
+            _optional_bytes(verdict.signature),
+            _optional_bytes(verdict.certificate_sha256),
+        )
+    )
+
+
+def encode_verdict(body: bytes) -> bytes:
+    """Return a verdict's body as a framed value."""
+    return prefix(Schema.VERDICT) + body
+
+
+def _score(score: ScoreDetail | None) -> bytes:
+    if score is None:
+        return NULL
+    parts = [VALUE, write_name(score.model), write_double(score.value)]
+    if score.features:
+        parts.append(write_long(len(score.features)))
+        for name, share in score.features.items():
+            parts += (write_name(name), write_double(share))
+    parts.append(NULL)
+    return b"".join(parts)
+
+
+def _details(details: Mapping[str, str]) -> bytes:
+    if not details:
+        return NULL
+    parts = [write_long(len(details))]
+    for name, text in details.items():
+        parts += (write_name(name), write_text(text))
+    parts.append(NULL)
+    return b"".join(parts)
+
+
+def encode_audit_head(event: AuditEvent, verdict_bytes: int | None) -> bytes:
+    """Return an event's framed value up to its verdict, whose length in bytes (None: no verdict) it ends with."""
+    return b"".join(
+        (
+            prefix(Schema.AUDIT_EVENT),
+            _EVENT_TYPE_INDEX[event.event_type],
+            write_name(event.agent_id),
+            NULL if event.agent_seq is None else VALUE + write_long(event.agent_seq),
+            write_long(event.log_index),
+            write_long(event.partition),
+            write_time(event.event_time_us),
+            write_long(event.clock_divergence_us),
+            write_name(event.source_topic),
+            write_long(event.source_offset),
+            write_time(event.source_time_us),
+            _optional_bytes(event.subject),
+            _optional_bytes(event.signature),
+            _optional_name(event.signer),
+            _score(event.score),
+            write_name(event.state_before),
+            write_name(event.state_after),
+            _optional_bytes(event.policy_sha256),
+            _optional_name(event.authorised_by),
+            write_name(event.verified_by),
+            _optional_name(event.approved_by),
+            write_name(event.outcome),
+            _details(event.details),
+            NULL if verdict_bytes is None else VALUE + write_long(verdict_bytes),
+        )
+    )
+
+
+def verdict_of(record: Mapping[str, Any]) -> Verdict:
+    """Return the verdict of a decoded record. Raises: DecodeError where a decimal is out of bounds."""
+    reference = record["reference"]
+    return Verdict(
+        agent_id=record["agent_id"],
+        cl_ord_id=record["cl_ord_id"],
+        approved=record["decision"] == "APPROVED",
+        reason=Reason(record["reason"]),
+        failures=tuple(
+            Failure(Reason(item["reason"]), item["limit"], item["observed"], item["unit"])
+            for item in record["failures"]
+        ),
+        policy_sha256=record["policy_sha256"],
+        reference=None
+        if reference is None
+        else ReferenceUsed(
+            from_decimal("price", reference["price"]),
+            reference["price_time"],
+            reference["partition"],
+            reference["offset"],
+        ),
+        order_value_e5=_decimal(record, "order_value"),
+        daily_value_e5=_decimal(record, "daily_value"),
+        score=record["score"],
+        request_partition=record["request_partition"],
+        request_offset=record["request_offset"],
+        request_time_us=record["request_time"],
+        decision_time_us=record["decision_time"],
+        log_index=record["log_index"],
+        order=record["order"],
+        signature=record["signature"],
+        certificate_sha256=record["certificate_sha256"],
+    )
+
+
+def _decimal(record: Mapping[str, Any], name: str) -> int | None:
+    data = record[name]
+    return None if data is None else from_decimal(name, data)
+
+
+def decode_verdict(value: bytes) -> Verdict:
+    """Read a framed verdict. Raises: DecodeError."""
+    return verdict_of(decode(Schema.VERDICT, value))
+
+
+def decode_verdict_body(body: bytes) -> Verdict:
+    """Read a verdict's body, as an audit event carries it. Raises: DecodeError."""
+    return verdict_of(decode_body(Schema.VERDICT, body))
+
+
+def decode_audit_event(value: bytes) -> tuple[AuditEvent, bytes | None]:
+    """Read a framed audit event and the body of its verdict. Raises: DecodeError."""
+    record = decode(Schema.AUDIT_EVENT, value)
+    score = record["score"]
+    event = AuditEvent(
+        event_type=record["event_type"],
+        agent_id=record["agent_id"],
+        agent_seq=record["agent_seq"],
+        log_index=record["log_index"],
+        partition=record["partition"],
+        event_time_us=record["event_time"],
+        clock_divergence_us=record["clock_divergence"],
+        source_topic=record["source_topic"],
+        source_offset=record["source_offset"],
+        source_time_us=record["source_time"],
+        subject=record["subject"],
+        signature=record["signature"],
+        signer=record["signer"],
+        score=None if score is None else ScoreDetail(score["model"], score["value"], score["features"]),
+        state_before=record["state_before"],
+        state_after=record["state_after"],
+        policy_sha256=record["policy_sha256"],
+        authorised_by=record["authorised_by"],
+        verified_by=record["verified_by"],
+        approved_by=record["approved_by"],
+        outcome=record["outcome"],
+        details=record["details"],
+    )
+    return event, record["verdict"]

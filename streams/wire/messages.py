@@ -1,0 +1,131 @@
+"""Messages between bytes and the core's nouns. Orders are read once per message, so their reader is the quickest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from streams.core.orders import (
+    MsgType,
+    Order,
+    OrdType,
+    ReferencePrice,
+    Side,
+    TimeInForce,
+)
+from streams.core.reasons import DeadLetterReason
+from streams.wire.avro import DecodeError, Schema, decode, decode_body, encode, from_decimal, to_decimal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ORDER_BYTES_MAX: Final = 64 * 1024
+AGENT_ID_CHARS_MAX: Final = 64
+_TEXT_CHARS_MAX: Final = 256
+
+_MSG_TYPES = {str(member): member for member in MsgType}
+_SIDES = {str(member): member for member in Side}
+_ORD_TYPES = {str(member): member for member in OrdType}
+_TIMES_IN_FORCE = {str(member): member for member in TimeInForce}
+
+
+def decode_order(value: bytes) -> Order:
+    """Read an order as a bot sent it; whether its fields make sense is the gate's to say.
+
+    Raises: DecodeError where the bytes are not exactly one order, or a text is too long to be carried on.
+    """
+    return order_of(decode(Schema.ORDER, value, bytes_max=ORDER_BYTES_MAX))
+
+
+def decode_order_body(body: bytes) -> Order:
+    """Read an order's body, as a verdict carries it. Raises: DecodeError as `decode_order`."""
+    return order_of(decode_body(Schema.ORDER, body))
+
+
+def order_of(record: Mapping[str, Any]) -> Order:
+    """Return the order of a decoded record. Raises: DecodeError where a text or decimal is out of bounds."""
+    agent_id = record["agent_id"]
+    if not 1 <= len(agent_id) <= AGENT_ID_CHARS_MAX:
+        limit = f"agent_id: 1 to {AGENT_ID_CHARS_MAX} characters, has {len(agent_id)}"
+        raise DecodeError(DeadLetterReason.NOT_AVRO, limit)
+    price = record["price"]
+    order = Order(
+        agent_id,
+        record["cl_ord_id"],
+        record["orig_cl_ord_id"],
+        _MSG_TYPES[record["msg_type"]],
+        record["symbol"],
+        record["ex_destination"],
+        record["region"],
+        _SIDES[record["side"]],
+        _ORD_TYPES[record["ord_type"]],
+        _TIMES_IN_FORCE[record["time_in_force"]],
+        from_decimal("order_qty", record["order_qty"]),
+        None if price is None else from_decimal("price", price),
+        record["transact_time"],
+    )
+    texts = len(order.cl_ord_id) + len(order.symbol) + len(order.ex_destination) + len(order.region)
+    if texts + len(order.orig_cl_ord_id or "") > _TEXT_CHARS_MAX:
+        raise DecodeError(
+            DeadLetterReason.NOT_AVRO, f"texts: at most {_TEXT_CHARS_MAX} characters together, have {texts}"
+        )
+    return order
+
+
+def encode_order(order: Order) -> bytes:
+    """Return an order as a framed value."""
+    return encode(
+        Schema.ORDER,
+        {
+            "agent_id": order.agent_id,
+            "cl_ord_id": order.cl_ord_id,
+            "orig_cl_ord_id": order.orig_cl_ord_id,
+            "msg_type": str(order.msg_type),
+            "symbol": order.symbol,
+            "ex_destination": order.ex_destination,
+            "region": order.region,
+            "side": str(order.side),
+            "ord_type": str(order.ord_type),
+            "time_in_force": str(order.time_in_force),
+            "order_qty": to_decimal(order.order_qty_e17),
+            "price": None if order.price_e13 is None else to_decimal(order.price_e13),
+            "transact_time": order.transact_time_us,
+        },
+    )
+
+
+def decode_reference_price(value: bytes, partition: int, offset: int) -> ReferencePrice:
+    """Read a reference price with its place in the topic. Raises: DecodeError."""
+    record = decode(Schema.REFERENCE_PRICE, value)
+    return ReferencePrice(
+        symbol=record["symbol"],
+        price_e13=from_decimal("price", record["price"]),
+        price_time_us=record["price_time"],
+        quote_currency=record["quote_currency"],
+        eur_rate_e13=from_decimal("eur_rate", record["eur_rate"]),
+        tick_size_e13=from_decimal("tick_size", record["tick_size"]),
+        lot_size_e17=from_decimal("lot_size", record["lot_size"]),
+        base_dti=record["base_dti"],
+        mic=record["mic"],
+        source=record["source"],
+        partition=partition,
+        offset=offset,
+    )
+
+
+def encode_reference_price(price: ReferencePrice) -> bytes:
+    """Return a reference price as a framed value; its place is where it is written."""
+    return encode(
+        Schema.REFERENCE_PRICE,
+        {
+            "symbol": price.symbol,
+            "price": to_decimal(price.price_e13),
+            "price_time": price.price_time_us,
+            "quote_currency": price.quote_currency,
+            "eur_rate": to_decimal(price.eur_rate_e13),
+            "tick_size": to_decimal(price.tick_size_e13),
+            "lot_size": to_decimal(price.lot_size_e17),
+            "base_dti": price.base_dti,
+            "mic": price.mic,
+            "source": price.source,
+        },
+    )
