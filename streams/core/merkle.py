@@ -92,8 +92,8 @@ class Frontier:
             MerkleError: the bytes are not one whole frontier.
         """
         size, hashes = int.from_bytes(stored[:_SIZE_BYTES], "big"), stored[_SIZE_BYTES:]
-        if len(stored) < _SIZE_BYTES or len(hashes) % HASH_BYTES:
-            raise MerkleError(f"stored frontier: {_SIZE_BYTES} bytes and whole hashes, got {len(stored)} bytes")
+        if len(stored) < _SIZE_BYTES:
+            raise MerkleError(f"stored frontier: {_SIZE_BYTES} bytes and the hashes required, got {len(stored)} bytes")
         return cls(size, tuple(hashes[i : i + HASH_BYTES] for i in range(0, len(hashes), HASH_BYTES)))
 
 

@@ -90,7 +90,6 @@ class Verifier:
             NoteError: it is malformed, of a type we do not know, or its key id is not the key's.
         """
         name, key_id, key = [*vkey.split("+", 2), "", ""][:3]
-        _require_name(name)
         material = decode_base64("verifier key", key.encode(errors="replace"))
         if material[:1] not in (b"\x01", b"\x04"):
             raise NoteError(f"verifier key of {name}: type 1 or 4 required, got {material[:1].hex()}")

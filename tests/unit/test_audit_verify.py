@@ -48,6 +48,17 @@ def test_checkpoints_of_the_same_tree_may_come_again() -> None:
     assert verify_log(LEAVES, sorted(NOTES * 2, key=NOTES.index), KEYS).problems == ()
 
 
+def test_a_checkpoint_that_comes_again_doubts_nothing_twice() -> None:
+    leaves = [*LEAVES[:5], b"other", *LEAVES[6:]]
+    problem = _only(verify_log(leaves, sorted(NOTES * 2, key=NOTES.index), KEYS))
+    assert (problem.kind, problem.checkpoint, problem.first_leaf) == (ProblemKind.CHANGED, 6, 4)
+
+
+def test_a_root_counts_for_its_own_size_only() -> None:
+    problem = _only(verify_log(LEAVES, [*NOTES, _note(18, _root(LEAVES))], KEYS))
+    assert (problem.kind, problem.first_leaf, problem.end_leaf) == (ProblemKind.MISSING_TAIL, 17, 18)
+
+
 def test_an_empty_log_has_the_empty_root() -> None:
     assert verify_log([], NOTES[:1], KEYS) == LogReport(ORIGIN, 0, 1, _root([]), ())
     assert verify_log([], [], KEYS) == LogReport(None, 0, 0, _root([]), ())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from streams.wire.note import (
     BadSignatureError,
@@ -79,12 +80,22 @@ def test_a_cosignature_states_its_time() -> None:
 def test_a_cosignature_binds_its_time_and_is_no_signature() -> None:
     blob = decode_base64("", WITNESS.sign(TEXT, time_s=TIME_S).split()[2])[4:]
     later = (TIME_S + 1).to_bytes(8, "big") + blob[8:]
-    beyond = (2**63).to_bytes(8, "big") + blob[8:]
     plain = Verifier(WITNESS.verifier.name, WITNESS.verifier.public_key)
-    for verifier, signature in ((WITNESS.verifier, later), (WITNESS.verifier, beyond), (plain, blob[8:])):
+    for verifier, signature in ((WITNESS.verifier, later), (plain, blob[8:])):
         with pytest.raises(BadSignatureError):
             verifier.verify(TEXT, signature)
     assert WITNESS.verifier.verify(TEXT, blob) == TIME_S
+
+
+def test_a_cosignature_from_beyond_the_end_of_time_is_bad() -> None:
+    key = Ed25519PrivateKey.from_private_bytes(b"\x02" * 32)
+    for time_s in (2**63 - 1, 2**63):
+        signature = time_s.to_bytes(8, "big") + key.sign(b"cosignature/v1\ntime %d\n%b" % (time_s, TEXT))
+        if time_s < 2**63:
+            assert WITNESS.verifier.verify(TEXT, signature) == time_s
+        else:
+            with pytest.raises(BadSignatureError, match="at most 9223372036854775807 s allowed"):
+                WITNESS.verifier.verify(TEXT, signature)
 
 
 @pytest.mark.parametrize("time_s", [None, -1, 2**63])
@@ -193,6 +204,7 @@ _UNKNOWN = OTHER.sign(TEXT)
         TEXT,
         TEXT + b"\n",
         NOTE[:-1],
+        NOTE[:-1] + b"x",
         NOTE + b"\n",
         NOTE + b"x\n",
         NOTE + b"\xe2\x80\x94 \n",

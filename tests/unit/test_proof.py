@@ -76,6 +76,8 @@ _HASH = b64encode(PROVER.proof(12)[0])
     [
         b"",
         NOTE,
+        b"c2sp.org/tlog-proof@v1\nextra AAAA\n\n" + NOTE,
+        _PROOF.removeprefix(b"c2sp.org/tlog-proof@v1\n"),
         _PROOF.replace(b"@v1", b"@v2"),
         _PROOF.replace(b"@v1\n", b"@v1 \n"),
         _PROOF.replace(b"\n", b"\r\n"),
