@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from concurrent.futures import Future
 
-_TIMEOUT_S = 20.0
-
 
 class ClusterUnavailableError(PortcullisError):
     """The cluster did not answer, or refused what it was asked."""
@@ -33,7 +31,8 @@ class ClusterUnavailableError(PortcullisError):
 class Admin:
     """One connection to a cluster, by bootstrap servers or a confluent-kafka client's configuration."""
 
-    def __init__(self, cluster: str | Mapping[str, str]) -> None:
+    def __init__(self, cluster: str | Mapping[str, str], *, timeout_s: float = 20.0) -> None:
+        self._timeout_s = timeout_s
         config = {"bootstrap.servers": cluster} if isinstance(cluster, str) else dict(cluster)
         self._client = AdminClient({"log_level": 0, **config})
 
@@ -44,9 +43,9 @@ class Admin:
             ClusterUnavailableError: the cluster did not answer.
         """
         try:
-            metadata = self._client.list_topics(timeout=_TIMEOUT_S)
+            metadata = self._client.list_topics(timeout=self._timeout_s)
         except KafkaException as error:
-            raise ClusterUnavailableError(f"the cluster did not answer in {_TIMEOUT_S:g} s: {error}") from error
+            raise ClusterUnavailableError(f"the cluster did not answer in {self._timeout_s:g} s: {error}") from error
         ours = {name: topic for name, topic in metadata.topics.items() if name.startswith(beginnings)}
         entries = self._describe(ours)
         return LiveCluster(
@@ -58,8 +57,8 @@ class Admin:
         """Create (name, partitions, settings); a topic that somebody else creates at the same moment is fine."""
         new = [NewTopic(name, partitions, replicas, config=dict(settings)) for name, partitions, settings in topics]
         if new:
-            for future in self._client.create_topics(new, operation_timeout=_TIMEOUT_S).values():
-                _result(future, fine=KafkaError.TOPIC_ALREADY_EXISTS)
+            for future in self._client.create_topics(new, operation_timeout=self._timeout_s).values():
+                self._result(future, fine=KafkaError.TOPIC_ALREADY_EXISTS)
 
     def alter(self, changes: Iterable[tuple[str, str, str]]) -> None:
         """Set (topic, setting, value) and leave all other settings as they are."""
@@ -73,14 +72,14 @@ class Admin:
                 for topic, entries in by_topic.items()
             ]
             for future in self._client.incremental_alter_configs(resources).values():
-                _result(future)
+                self._result(future)
 
     def delete(self, beginning: str) -> tuple[str, ...]:
         """Delete all topics whose names begin so; returns their names."""
         names = sorted(self.look((beginning,)).topics)
         if names:
-            for future in self._client.delete_topics(names, operation_timeout=_TIMEOUT_S).values():
-                _result(future, fine=KafkaError.UNKNOWN_TOPIC_OR_PART)
+            for future in self._client.delete_topics(names, operation_timeout=self._timeout_s).values():
+                self._result(future, fine=KafkaError.UNKNOWN_TOPIC_OR_PART)
         return tuple(names)
 
     def _describe(self, names: Iterable[str]) -> dict[str, dict[str, ConfigEntry]]:
@@ -88,10 +87,20 @@ class Admin:
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
         futures = self._client.describe_configs(resources) if resources else {}
         answers = {
-            resource.name: _result(future, fine=KafkaError.UNKNOWN_TOPIC_OR_PART)
+            resource.name: self._result(future, fine=KafkaError.UNKNOWN_TOPIC_OR_PART)
             for resource, future in futures.items()
         }
         return {name: entries for name, entries in answers.items() if entries is not None}
+
+    def _result(self, future: Future[Any], *, fine: int | None = None) -> Any:  # noqa: ANN401 - confluent-kafka's own answer
+        try:
+            return future.result(timeout=self._timeout_s)
+        except TimeoutError as error:
+            raise ClusterUnavailableError(f"the cluster did not answer in {self._timeout_s:g} s") from error
+        except KafkaException as error:
+            if error.args[0].code() == fine:
+                return None
+            raise ClusterUnavailableError(f"the cluster refused: {error.args[0].str()}") from error
 
 
 def _live(topic: TopicMetadata, entries: Mapping[str, ConfigEntry]) -> LiveTopic:
@@ -105,14 +114,3 @@ def _live(topic: TopicMetadata, entries: Mapping[str, ConfigEntry]) -> LiveTopic
             name for name, entry in entries.items() if ConfigSource(entry.source) is ConfigSource.DYNAMIC_TOPIC_CONFIG
         ),
     )
-
-
-def _result(future: Future[Any], *, fine: int | None = None) -> Any:  # noqa: ANN401 - confluent-kafka's own answer
-    try:
-        return future.result(timeout=_TIMEOUT_S)
-    except TimeoutError as error:
-        raise ClusterUnavailableError(f"the cluster did not answer in {_TIMEOUT_S:g} s") from error
-    except KafkaException as error:
-        if error.args[0].code() == fine:
-            return None
-        raise ClusterUnavailableError(f"the cluster refused: {error.args[0].str()}") from error

@@ -12,6 +12,8 @@ from streams.topics.drift import Drift, DriftKind, compare, replicas_for, settin
 from streams.topics.model import TopologyError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from streams.topics.model import Topology
 
 Cluster = str | Mapping[str, str]
@@ -72,19 +74,27 @@ def discard(topology: Topology, cluster: Cluster) -> tuple[str, ...]:
     """
     if not topology.prefix:
         raise TopologyError("only the topics of an isolated run are deleted: this topology has no prefix")
-    return Admin(cluster).delete(topology.prefix)
+    admin = Admin(cluster)
+    names = admin.delete(topology.prefix)
+    _wait(lambda: [f"{name} is still there" for name in admin.look((topology.prefix,)).topics])
+    return names
 
 
 def _settled(admin: Admin, topology: Topology) -> tuple[Drift, ...]:
     """Wait until the brokers show what was asked of the controller; return what is left to a person."""
-    deadline = time.monotonic() + _SETTLE_TIMEOUT_S
-    while True:
+
+    def waiting() -> list[str]:
         live = admin.look(topology.families)
-        drifts = compare(topology, live)
-        waiting = [str(drift) for drift in drifts if drift.safe]
-        waiting += [f"{name} has no leader" for name, topic in live.topics.items() if not topic.has_leaders]
-        if not waiting:
-            return drifts
+        leaderless = [f"{name} has no leader" for name, topic in live.topics.items() if not topic.has_leaders]
+        return leaderless + [str(drift) for drift in compare(topology, live) if drift.safe]
+
+    _wait(waiting)
+    return compare(topology, admin.look(topology.families))
+
+
+def _wait(problems: Callable[[], list[str]]) -> None:
+    deadline = time.monotonic() + _SETTLE_TIMEOUT_S
+    while left := problems():
         if time.monotonic() > deadline:
-            raise ClusterUnavailableError(f"not done after {_SETTLE_TIMEOUT_S:g} s: {'; '.join(waiting)}")
+            raise ClusterUnavailableError(f"not done after {_SETTLE_TIMEOUT_S:g} s: {'; '.join(left)}")
         time.sleep(_SETTLE_POLL_S)
