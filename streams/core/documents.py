@@ -6,6 +6,7 @@ import json
 import re
 from datetime import UTC, date, datetime, time
 from typing import Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from streams.core.orders import parse_decimal
 
@@ -17,6 +18,8 @@ MIC: Final = re.compile(r"[A-Z0-9]{4}")
 SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+# Not the names that mean something else on each machine, or count leap seconds.
+_ZONE: Final = re.compile(r"(?!(?:right|posix)/|(?:localtime|posixrules|Factory)$)[A-Za-z][A-Za-z0-9_+/-]{0,63}")
 _MINUTE: Final = re.compile(r"\d{2}:\d{2}")
 _INSTANT: Final = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?Z")
 _FREE_TEXT_MAX: Final = 500
@@ -204,6 +207,17 @@ class DocumentReader:
                 pass
         self.note(name, "a moment YYYY-MM-DDThh:mm:ssZ in UTC", value)
         return 0
+
+    def zone(self, name: str) -> ZoneInfo:
+        """Return a zone by its IANA name."""
+        value = self.take(name)
+        if isinstance(value, str) and _ZONE.fullmatch(value):
+            try:
+                return ZoneInfo(value)
+            except (ZoneInfoNotFoundError, ValueError, OSError):
+                pass
+        self.note(name, "a zone of the IANA time zone database", value)
+        return ZoneInfo("UTC")
 
     def _list(self, name: str, least: int, most: int) -> list[Any]:
         value = self.take(name)

@@ -10,7 +10,6 @@ import hashlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from streams.core import documents as form
 from streams.core.documents import DocumentReader, load_json
@@ -43,7 +42,7 @@ class PolicyError(PortcullisError):
 
 
 @dataclass(frozen=True, slots=True)
-class TestingPlan:
+class FitnessPlan:
     """When the bot is tested: the day by which the yearly fitness test is due, and how often the rest."""
 
     fitness_test_due: date
@@ -109,7 +108,7 @@ class Policy:
     duplicate_window_s: int
     manual_kill_by: frozenset[str]
     scope_sha256: bytes
-    testing: TestingPlan
+    testing: FitnessPlan
     governance: Governance
 
 
@@ -183,23 +182,12 @@ def _trading_hours(reader: DocumentReader) -> TradingHours:
     hours = TradingHours(
         start=reader.minute("start"),
         end=reader.minute("end"),
-        zone=_zone(reader),
+        zone=reader.zone("tz"),
         exclude_weekends=reader.flag("exclude_weekends"),
         holidays=reader.days("holidays", _HOLIDAYS_MAX),
     )
     reader.finish()
     return hours
-
-
-def _zone(reader: DocumentReader) -> ZoneInfo:
-    name = reader.take("tz")
-    if isinstance(name, str) and name.isascii() and 0 < len(name) <= 64:
-        try:
-            return ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            pass
-    reader.note("tz", "a zone of the IANA time zone database", name)
-    return ZoneInfo("UTC")
 
 
 def _risk_controls(reader: DocumentReader) -> dict[str, Any]:
@@ -230,8 +218,8 @@ def _risk_controls(reader: DocumentReader) -> dict[str, Any]:
     return fields
 
 
-def _testing(reader: DocumentReader) -> TestingPlan:
-    plan = TestingPlan(
+def _testing(reader: DocumentReader) -> FitnessPlan:
+    plan = FitnessPlan(
         fitness_test_due=reader.day("fitness_test_due"),
         scenario_testing=reader.choice("scenario_testing", ("monthly", "quarterly")),
         penetration_testing=reader.choice("penetration_testing", ("monthly", "quarterly", "half_yearly", "annual")),
