@@ -56,7 +56,8 @@ class BotState:
         """Open the breaker until a moment; a breaker that is open longer stays open longer."""
         self.trading_state = next_state(self.trading_state, Signal.SCORE_ABOVE_BREAKER)
         self.breaker_open_until_us = max(self.breaker_open_until_us, until_us)
-        self.breaker_score = score
+        # A row of JSON holds no NaN: what is no score is not kept, so that a restart changes nothing.
+        self.breaker_score = score if score is not None and 0.0 <= score <= 1.0 else None
 
     def cool_down(self, now_us: int) -> None:
         """Close the breaker if its time is over."""

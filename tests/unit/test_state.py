@@ -65,6 +65,13 @@ def test_a_state_survives_its_row_as_json(bot: BotState) -> None:
     assert again.rate.count_at(bot.received_us) == bot.rate.count_at(bot.received_us)
 
 
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), -1.0, 1.5, None])
+def test_a_score_that_is_none_is_not_kept(score: float | None) -> None:
+    bot = BotState()
+    bot.open_breaker(99, score)
+    assert (bot.trading_state, bot.breaker_score) == (TradingState.REDUCING, None)
+
+
 @pytest.mark.parametrize("row", [[], [1], [2, *BotState().to_row()[1:]], BotState().to_row()[:15]])
 def test_a_row_of_another_version_is_refused(row: list[object]) -> None:
     with pytest.raises(StateRowError):
