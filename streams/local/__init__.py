@@ -5,10 +5,12 @@ from streams.local.cluster import kafka_cluster
 from streams.local.installation import Installation, ensure_installed
 from streams.local.jars import ensure_jars, kafka_home
 from streams.local.runtime import BrokerUnavailableError
+from streams.local.several import LocalCluster
 
 __all__ = [
     "BrokerUnavailableError",
     "Installation",
+    "LocalCluster",
     "LocalKafka",
     "ensure_installed",
     "ensure_jars",

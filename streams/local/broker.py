@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 from streams.local import storage
 from streams.local.installation import Installation, ensure_installed
 from streams.local.process import GuardedProcess
-from streams.local.readiness import HOST, free_port, is_free, wait_until_ready
+from streams.local.readiness import HOST, free_ports, is_free, wait_until_ready
 from streams.local.runtime import BrokerUnavailableError
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ class LocalKafka:
         self.folder.mkdir(parents=True, exist_ok=True)
         storage.format_once(self.folder, installation.checkpoint, node_id=self._config.get("node.id", "1"))
         for _ in range(_START_TRIES):
-            if self._came_up(installation, self._port or free_port()):
+            port, controller_port = free_ports(2)
+            if self._came_up(installation, self._port or port, controller_port):
                 return self.bootstrap_servers
             if _PORT_TAKEN not in self._log_tail():
                 break
@@ -101,9 +102,11 @@ class LocalKafka:
     ) -> None:
         self.stop()
 
-    def _came_up(self, installation: Installation, port: int) -> bool:
+    def _came_up(self, installation: Installation, port: int, controller_port: int) -> bool:
         """Try one start; between the look for a free port and the bind somebody else may have taken it."""
-        properties = storage.write_properties(self.folder, port=port, controller_port=free_port(), config=self._config)
+        properties = storage.write_properties(
+            self.folder, port=port, controller_port=controller_port, config=self._config
+        )
         self._process = GuardedProcess(installation.command(properties, heap_mb=self._heap_mb), self.log_path)
         if wait_until_ready(self._process, port, _READY_TIMEOUT_S):
             self._port = port

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from streams.local import storage
-from streams.local.jars import PREPARED, Progress, ensure_jars, kafka_home, locked, silent
+from streams.local.jars import PREPARED, Progress, ensure_jars, kafka_home, locked, scratch, silent
 from streams.local.process import GuardedProcess
-from streams.local.readiness import free_port, wait_until_ready
+from streams.local.readiness import free_ports, wait_until_ready
 from streams.local.runtime import BrokerUnavailableError, find_java
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _CHECKPOINT = "bootstrap.checkpoint"
 _ARCHIVE = "classes.jsa"
@@ -80,11 +82,11 @@ def _digest(java: Path, libs: Path) -> str:
 def _prepare(java: Path, libs: Path, target: Path, progress: Progress) -> None:
     """Format a scratch folder, run a broker on it once and keep the archive of the classes it loaded."""
     progress("preparing the broker's start (once)")
-    with tempfile.TemporaryDirectory(prefix="scratch-", dir=target.parent) as scratch:
-        folder, fresh = Path(scratch), Path(scratch) / "fresh"
+    with scratch(target.parent) as folder:
+        fresh = folder / "fresh"
         fresh.mkdir()
-        port = free_port()
-        properties = storage.write_properties(folder, port=port, controller_port=free_port(), config={})
+        port, controller_port = free_ports(2)
+        properties = storage.write_properties(folder, port=port, controller_port=controller_port, config={})
         _format(java, libs, properties)
         shutil.copyfile(folder / "data" / _CHECKPOINT, fresh / _CHECKPOINT)
         _archive_classes(java, libs, properties, port=port, target=fresh / _ARCHIVE)

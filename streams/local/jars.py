@@ -72,6 +72,15 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def scratch(home: Path) -> Iterator[Path]:
+    """Yield an empty folder beside its later place, and remove what a killed holder of the lock left behind."""
+    for left in home.glob("scratch-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="scratch-", dir=home) as folder:
+        yield Path(folder)
+
+
 def _complete(libs: Path, pom: Path) -> bool:
     """Tell whether the jars are there and belong to this pom; the stamp is written last."""
     stamp = libs / _STAMP
@@ -85,8 +94,8 @@ def _digest(pom: Path) -> str:
 def _fetch(pom: Path, libs: Path, progress: Progress) -> None:
     maven = find_maven()
     progress("fetching Apache Kafka's jars with Maven (43 MB, once)")
-    with tempfile.TemporaryDirectory(prefix="scratch-", dir=libs.parent) as scratch:
-        fresh = Path(scratch) / "libs"
+    with scratch(libs.parent) as folder:
+        fresh = folder / "libs"
         _run_maven(maven, pom, fresh)
         (fresh / _STAMP).write_text(_digest(pom))
         # A folder appears whole or not at all: renamed only after the stamp is in it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import socket
 import time
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaException
@@ -24,16 +25,16 @@ _POLL_S = 0.02
 _METADATA_TIMEOUT_S = 2.0
 
 
-def free_port() -> int:
-    """Return a port of the loopback interface that nobody listens on now.
+def free_ports(count: int) -> list[int]:
+    """Return different ports of the loopback interface that nobody listens on now.
 
     Raises:
-        BrokerUnavailableError: 200 ports tried at random were all taken.
+        BrokerUnavailableError: there are not so many.
     """
-    for port in random.sample(_PORTS, 200):
-        if is_free(port):
-            return port
-    raise BrokerUnavailableError(f"no free port between {_PORTS.start} and {_PORTS.stop} on {HOST}")
+    found = list(islice(filter(is_free, random.sample(_PORTS, len(_PORTS))), count))
+    if len(found) < count:
+        raise BrokerUnavailableError(f"no {count} free ports between {_PORTS.start} and {_PORTS.stop} on {HOST}")
+    return found
 
 
 def is_free(port: int) -> bool:
@@ -48,10 +49,10 @@ def is_free(port: int) -> bool:
 
 
 def wait_until_ready(process: GuardedProcess, port: int, timeout_s: float) -> bool:
-    """Wait until the broker answers metadata with a broker in it; False where it ended or time is over."""
+    """Wait until the broker answers metadata with itself in it; False where it ended or time is over."""
     deadline = time.monotonic() + timeout_s
     while process.running and time.monotonic() < deadline:
-        if _listens(port) and _has_brokers(port):
+        if _listens(port) and _is_registered(port):
             return True
         time.sleep(_POLL_S)
     return False
@@ -62,9 +63,10 @@ def _listens(port: int) -> bool:
         return probe.connect_ex((HOST, port)) == 0
 
 
-def _has_brokers(port: int) -> bool:
+def _is_registered(port: int) -> bool:
     client = AdminClient({"bootstrap.servers": f"{HOST}:{port}", "log_level": 0})
     try:
-        return bool(client.list_topics(timeout=_METADATA_TIMEOUT_S).brokers)
+        brokers = client.list_topics(timeout=_METADATA_TIMEOUT_S).brokers
     except KafkaException:
         return False
+    return any(broker.port == port for broker in brokers.values())
