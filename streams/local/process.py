@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 from streams.local import watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 
@@ -21,14 +21,22 @@ class GuardedProcess:
     Args:
         command: the program and its arguments.
         log: receives standard output and standard error; begins empty.
+        environment: of the program; ours where not given.
     """
 
-    def __init__(self, command: Sequence[str | Path], log: Path) -> None:
+    def __init__(
+        self, command: Sequence[str | Path], log: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
         guarded = [sys.executable, "-I", "-S", watchdog.__file__, str(os.getpid()), *map(str, command)]
         with log.open("wb") as output:
             # A session of its own: Ctrl-C reaches us alone, so that we can drain before the program goes.
             self._watchdog = subprocess.Popen(  # noqa: S603 - the arguments are our own
-                guarded, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output, start_new_session=True
+                guarded,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                start_new_session=True,
+                env=environment,
             )
         line = _open(self._watchdog.stdout).readline()
         self.pid = int(line) if line.strip().isdigit() else 0
@@ -37,6 +45,11 @@ class GuardedProcess:
     def running(self) -> bool:
         """Tell whether the program still runs."""
         return self._watchdog.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """Return the program's exit code (128 + signal where one ended it), None while it runs."""
+        return self._watchdog.poll()
 
     def stop(self, *, timeout_s: float = 15.0) -> bool:
         """Ask the program to end (SIGTERM) and wait; kill it after `timeout_s` and return False."""
