@@ -1,0 +1,21 @@
+-- What a person must see (topic risk.alerts).
+CREATE TABLE IF NOT EXISTS alerts
+(
+    kafka_partition Int32,
+    row_begin Int64 EPHEMERAL,
+    row_end Int64 EPHEMERAL,
+    kafka_offset Int64 DEFAULT row_begin + throwIf(row_begin != row_end, 'row out of step') CODEC(Delta, ZSTD),
+    kafka_time DateTime64(3, 'UTC') CODEC(Delta, ZSTD),
+
+    alert_id String,
+    severity LowCardinality(String),
+    kind LowCardinality(String),
+    agent_id LowCardinality(String),
+    symbol LowCardinality(String),
+    message String,
+    cause_time DateTime64(6, 'UTC'),
+    raised_at DateTime64(6, 'UTC') CODEC(Delta, ZSTD)
+)
+ENGINE = MergeTree
+ORDER BY (kafka_partition, kafka_offset)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;

@@ -1,0 +1,156 @@
+"""Records to rows: blocks of one table, as an Avro file that ClickHouse reads column by column.
+
+Source: Avro 1.12, Object Container Files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import orjson
+
+from streams.audit.checkpoint import Checkpoint, CheckpointError
+from streams.warehouse.tables import AUDIT_CHECKPOINTS, TABLES, UNREADABLE_RECORDS, Table, row_schema
+from streams.wire.avro import PREFIX_BYTES, DecodeError, Schema, body_of, decode, decode_body, encode_body
+from streams.wire.binary import NULL, VALUE, write_bytes, write_long, write_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_SYNC: Final = bytes(16)
+
+
+class Record(NamedTuple):
+    """A record as the consumer gave it.
+
+    ``topic`` is without an installation's prefix, ``time_ms`` the broker's, since 1970 UTC.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    time_ms: int
+    key: bytes | None
+    value: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Neighbouring records of one partition that go into one table, in the order of their offsets; at least one.
+
+    ``error`` says why they are not in their topic's own table. ``rewritten``: the values are decoded and encoded again,
+    for what our decoder reads and ClickHouse's does not (Avro has more than one spelling of a number).
+    """
+
+    table: Table
+    records: Sequence[Record]
+    error: str = ""
+    rewritten: bool = False
+
+    @property
+    def last(self) -> int:
+        """The last record's offset."""
+        return self.records[-1].offset
+
+
+def cut_blocks(records: Sequence[Record]) -> Iterator[Block]:
+    """Cut records of one partition, in order, into the blocks that their tables take.
+
+    What no table of the topic can read goes to ``unreadable_records``.
+    """
+    start, table, error = 0, UNREADABLE_RECORDS, ""
+    for position, record in enumerate(records):
+        found, why = _table_of(record)
+        if found is not table or why != error:
+            if position > start:
+                yield Block(table, records[start:position], error)
+            start, table, error = position, found, why
+    if len(records) > start:
+        yield Block(table, records[start:], error)
+
+
+def encode_block(block: Block) -> bytes:
+    """Return the block as an Avro file.
+
+    Raises:
+        DecodeError: the values are to be rewritten and one cannot be read.
+    """
+    parts: list[bytes] = []
+    for record in block.records:
+        place = write_long(record.offset)
+        parts += (write_long(record.partition), place, write_long(record.time_ms), *_row(block, record), place)
+    rows = b"".join(parts)
+    return b"".join((_header(block.table), write_long(len(block.records)), write_long(len(rows)), rows, _SYNC))
+
+
+def read_checkpoint(note: bytes) -> Checkpoint:
+    """Return what a note says, unverified.
+
+    Raises:
+        CheckpointError: it is no checkpoint.
+    """
+    return Checkpoint.parse(note.rpartition(b"\n\n")[0] + b"\n")
+
+
+def _table_of(record: Record) -> tuple[Table, str]:
+    """Return the record's table, and why it is not one of its topic's own."""
+    if record.value is None:
+        return UNREADABLE_RECORDS, "no value"
+    tables = _tables_by_prefix(record.topic)
+    table = tables.get(record.value[:PREFIX_BYTES]) or tables.get(b"")
+    if table is None:
+        return UNREADABLE_RECORDS, "not of a schema that this topic's tables take"
+    if table is AUDIT_CHECKPOINTS:
+        try:
+            read_checkpoint(record.value)
+        except CheckpointError as error:
+            return UNREADABLE_RECORDS, str(error)
+    return table, ""
+
+
+@cache
+def _tables_by_prefix(topic: str) -> dict[bytes, Table]:
+    return {table.prefix: table for table in TABLES if table.topic == topic}
+
+
+def _row(block: Block, record: Record) -> tuple[bytes, ...]:
+    """Return what stands between a row's places."""
+    value, schema = record.value or b"", block.table.schema
+    if schema is not None:
+        body = _rewritten(schema, value) if block.rewritten else body_of(value)
+        return (write_long(len(value)), value, body) if block.table.keeps_value else (body,)
+    if block.table is AUDIT_CHECKPOINTS:
+        checkpoint = read_checkpoint(value)
+        said = (write_text(checkpoint.origin), write_long(checkpoint.size), write_bytes(checkpoint.root))
+        return (write_bytes(value), *said)
+    return (write_text(record.topic), _optional(record.key), _optional(record.value), write_text(block.error))
+
+
+def _rewritten(schema: Schema, value: bytes) -> bytes:
+    record = decode(schema, value)
+    if schema is Schema.AUDIT_EVENT and record["verdict"] is not None:
+        record["verdict"] = _rewritten_verdict(record["verdict"])
+    return encode_body(schema, record)
+
+
+def _rewritten_verdict(body: bytes) -> bytes | None:
+    """Return a verdict in our own spelling; None where it cannot be read, so that the event still has its row."""
+    try:
+        verdict: dict[str, Any] = decode_body(Schema.VERDICT, body)
+        verdict["order"] = encode_body(Schema.ORDER, decode_body(Schema.ORDER, verdict["order"]))
+    except DecodeError:
+        return None
+    return encode_body(Schema.VERDICT, verdict)
+
+
+@cache
+def _header(table: Table) -> bytes:
+    schema = orjson.dumps(row_schema(table))
+    entries = b"".join(map(write_bytes, (b"avro.schema", schema, b"avro.codec", b"null")))
+    return b"".join((b"Obj\x01", write_long(2), entries, write_long(0), _SYNC))
+
+
+def _optional(data: bytes | None) -> bytes:
+    return NULL if data is None else VALUE + write_bytes(data)

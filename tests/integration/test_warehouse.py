@@ -1,0 +1,175 @@
+"""The warehouse's tables and store, on ClickHouse's engine in a folder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from streams.core.orders import decimal_text
+from streams.names import Topic
+from streams.warehouse.columns import differences, expected_row, read_rows
+from streams.warehouse.connection import WarehouseUnavailableError, connect
+from streams.warehouse.rows import Block, Record, cut_blocks
+from streams.warehouse.store import BLOCK_ROWS_MAX, DisplacedError, Store, StoreError, UnreadableBlockError
+from streams.warehouse.tables import AUDIT_EVENTS
+from streams.wire.avro import Schema, encode, prefix, to_decimal
+from tests.made_log import START_US, make_log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from clickhouse_connect.driver.client import Client
+
+pytestmark = pytest.mark.integration
+
+LEAVES = make_log(0, 60).leaves
+
+
+@pytest.fixture
+def dsn(tmp_path: Path) -> str:
+    return f"chdb://{tmp_path}/warehouse"
+
+
+@pytest.fixture
+def store(dsn: str) -> Iterator[Store]:
+    store = Store.open(dsn)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def client(dsn: str) -> Iterator[Client]:
+    client = connect(dsn)
+    yield client
+    client.close()
+
+
+def records(topic: Topic, values: Sequence[bytes | None], *, partition: int = 0, first: int = 0) -> list[Record]:
+    return [Record(topic, partition, first + i, 1_767_225_600_000 + i, b"k", v) for i, v in enumerate(values)]
+
+
+def append(store: Store, taken: list[Record]) -> None:
+    for block in cut_blocks(taken):
+        store.append(block)
+
+
+def rows(client: Client, sql: str) -> list[Sequence[Any]]:
+    return list(client.query(sql).result_rows)
+
+
+def test_columns_say_what_the_leaves_say(store: Store, client: Client) -> None:
+    log = make_log(3, 500)
+    append(store, records(Topic.AUDIT_EVENTS, log.leaves, partition=3))
+    found = list(read_rows(client, 3))
+    assert [leaf for leaf, _ in found] == list(log.leaves)
+    assert [differences(expected_row(leaf), row) for leaf, row in found] == [[]] * 500
+
+
+def test_a_changed_column_shows(store: Store, client: Client) -> None:
+    append(store, records(Topic.AUDIT_EVENTS, make_log(0, 20).leaves))
+    client.command(
+        "ALTER TABLE audit_events UPDATE order_qty = order_qty + toDecimal128('0.00000000000000001', 17)"
+        " WHERE kafka_offset = 8 SETTINGS mutations_sync = 1"
+    )
+    wrong = [differences(expected_row(leaf), row) for leaf, row in read_rows(client, 0)]
+    assert [(i, names) for i, names in enumerate(wrong) if names] == [(8, ["order_qty"])]
+
+
+def test_a_block_is_one_part_however_large(store: Store, client: Client) -> None:
+    # 80 MB of values: more than a server puts into one part by itself.
+    large = encode(Schema.ALERT, {**ALERT, "message": "x" * 80_000})
+    append(store, records(Topic.RISK_ALERTS, [large] * 1000))
+    assert rows(client, "SELECT count(), max(rows) FROM system.parts WHERE table = 'alerts'") == [(1, 1000)]
+
+
+def test_many_rows_are_one_part(store: Store, client: Client) -> None:
+    append(store, records(Topic.RISK_ALERTS, [encode(Schema.ALERT, ALERT)] * (BLOCK_ROWS_MAX - 1)))
+    assert rows(client, "SELECT count() FROM system.parts WHERE table = 'alerts'") == [(1,)]
+
+
+def test_a_store_opened_again_goes_on_where_the_rows_end(store: Store, dsn: str) -> None:
+    append(store, records(Topic.AUDIT_EVENTS, LEAVES[:10], partition=1, first=5))
+    append(store, records(Topic.AUDIT_EVENTS, [None], partition=1, first=15))
+    append(store, records(Topic.RISK_ALERTS, [encode(Schema.ALERT, ALERT)], partition=2))
+    again = Store.open(dsn)
+    assert again.last(Topic.AUDIT_EVENTS, 1) == 15
+    assert again.last(Topic.RISK_ALERTS, 2) == 0
+    assert again.last(Topic.RISK_ALERTS, 1) == -1
+    again.close()
+
+
+def test_a_store_that_is_behind_is_displaced(store: Store, dsn: str, client: Client) -> None:
+    late = Store.open(dsn)
+    append(store, records(Topic.AUDIT_EVENTS, LEAVES[:10]))
+    with pytest.raises(DisplacedError, match="10 rows after -1"):
+        append(late, records(Topic.AUDIT_EVENTS, LEAVES[:20]))
+    assert late.last(Topic.AUDIT_EVENTS, 0) == 9
+    append(late, records(Topic.AUDIT_EVENTS, LEAVES[10:20], first=10))
+    late.close()
+    assert rows(client, "SELECT count(), uniqExact(kafka_offset) FROM audit_events") == [(20, 20)]
+
+
+def test_offsets_must_grow(store: Store) -> None:
+    append(store, records(Topic.AUDIT_EVENTS, LEAVES[:2]))
+    with pytest.raises(StoreError, match="offset 1 after 1"):
+        append(store, records(Topic.AUDIT_EVENTS, LEAVES[1:3], first=1))
+    doubled = records(Topic.AUDIT_EVENTS, LEAVES[2:4], first=2)
+    with pytest.raises(StoreError, match="offset 3 after 3"):
+        store.append(Block(AUDIT_EVENTS, [doubled[0], doubled[1], doubled[1]]))
+
+
+def test_bytes_that_are_no_rows_are_refused_and_leave_nothing(store: Store, client: Client) -> None:
+    whole = LEAVES[0]
+    for broken in (whole[:-1], whole + b"\x00", prefix(Schema.AUDIT_EVENT), whole[:5] + b"\xff" * 40):
+        with pytest.raises(UnreadableBlockError):
+            append(store, records(Topic.AUDIT_EVENTS, [LEAVES[1], broken, LEAVES[2]]))
+    assert rows(client, "SELECT count() FROM audit_events") == [(0,)]
+
+
+def test_transactions_keep_every_digit(store: Store, client: Client) -> None:
+    numbers = {"quantity": 10**38 - 1, "price": -1, "value": 12_345, "remaining": 0}
+    record = {**TRANSACTION, **{name: to_decimal(number) for name, number in numbers.items()}}
+    append(store, records(Topic.REPORTS_REGULATOR, [encode(Schema.REGULATORY_RECORD, record)]))
+    ((*found, findings),) = rows(
+        client,
+        "SELECT toString(quantity), toString(price), toString(value), executed_at, findings FROM regulatory_records",
+    )
+    assert found[:3] == [decimal_text(10**38 - 1, 17), "-0.0000000000001", "0.12345"]
+    assert findings == ["late"]
+
+
+def test_a_folder_that_cannot_be_made_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WarehouseUnavailableError, match="file"):
+        connect(f"chdb://{tmp_path}/file/warehouse")
+
+
+def test_a_server_that_is_not_there_is_said_so_without_its_password() -> None:
+    with pytest.raises(WarehouseUnavailableError) as caught:
+        connect("clickhouse://writer:hunter2@127.0.0.1:1/portcullis")
+    assert "127.0.0.1" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+ALERT = {
+    "alert_id": "a",
+    "severity": "INFO",
+    "kind": "NONE",
+    "agent_id": "bot",
+    "symbol": "",
+    "message": "m",
+    "cause_time": START_US,
+    "raised_at": START_US,
+}
+TRANSACTION = {
+    **dict.fromkeys(("record_id", "agent_id", "operator", "operator_regulator_id", "cl_ord_id", "order_id"), "x"),
+    **dict.fromkeys(("exec_id", "event", "symbol", "dti", "mic", "side", "currency", "trading_capacity"), "x"),
+    "approval_partition": 0,
+    "approval_log_index": 1,
+    "policy_sha256": bytes(32),
+    "approved_at": START_US,
+    "executed_at": START_US,
+    "findings": ["late"],
+}
