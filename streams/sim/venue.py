@@ -6,9 +6,9 @@ import hashlib
 from enum import StrEnum, unique
 from typing import TYPE_CHECKING, Final
 
+from streams.core.executions import ExecType, ExecutionReport
 from streams.core.orders import MsgType, Order, TimeInForce
 from streams.sim.book import Book, Working
-from streams.sim.execution import ExecType, ExecutionReport
 from streams.sim.markets import VENUE_MIC
 
 if TYPE_CHECKING:

@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import pytest
 
+from streams.core.executions import ExecType, ExecutionReport
 from streams.core.orders import MsgType, Order, OrdType, Side, TimeInForce
 from streams.sim.book import DEPTH_TICKS
 from streams.sim.bots import plan
-from streams.sim.execution import ExecType, ExecutionReport, decode_report, encode_report
 from streams.sim.fleet import GOOD_HABITS, fleet
 from streams.sim.tape import BUNDLED_TAPE, Tick, read_tape
 from streams.sim.venue import MassCancelScope, PaperVenue
+from streams.wire.executions import decode_execution_report, encode_execution_report
 
 UNIT = 10**17
 EUR = 10**13
@@ -189,7 +190,7 @@ def test_after_a_restart_what_was_reported_is_not_done_again() -> None:
     reports = [r for message in approved for r in made.on_approved(message, NOW)]
     again = venue(100)
     for report in reports:
-        again.recall(decode_report(encode_report(report)))
+        again.recall(decode_execution_report(encode_execution_report(report)))
     assert [r for message in approved for r in again.on_approved(message, NOW)] == []
     assert brief(again.on_tick(tick(98, 50), NOW)) == [("part", "FILL", 2, 100, 7, 0), ("resting", "FILL", 5, 98, 5, 0)]
     everything = reports + list(again.on_tick(tick(98, 50), NOW))
