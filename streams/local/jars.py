@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streams.local.runtime import DOCKER_WAY, BrokerUnavailableError, find_maven
-from streams.resources import resource
+from streams.resources import checkout_or_working_folder, resource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,9 +37,7 @@ def kafka_home() -> Path:
     named = os.environ.get("PORTCULLIS_HOME")
     if named:
         return Path(named).absolute() / "kafka"
-    checkout = Path(__file__).parents[2]
-    base = checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
-    return base / ".portcullis" / "kafka"
+    return checkout_or_working_folder() / ".portcullis" / "kafka"
 
 
 def ensure_jars(home: Path | None = None, *, progress: Progress = silent) -> Path:
