@@ -1,0 +1,164 @@
+"""Commands of named people: kill, revoke, acknowledge, release, override; signed, and only by who has the role."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum, unique
+from typing import TYPE_CHECKING, Final
+
+from streams.core.documents import MARKET, NAME
+from streams.core.errors import PortcullisError
+from streams.wire.avro import DecodeError, Schema, body_of, decode, encode
+from streams.wire.headers import SIGNATURE, THUMBPRINT, Header
+from streams.wire.signatures import COMMAND_TYPE, is_valid, sign
+from streams.wire.trust import Person, Role, TrustStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from streams.wire.keys import SigningKey
+
+COMMAND_BYTES_MAX: Final = 16 * 1024
+_REASON_CHARS_MAX: Final = 500
+_CL_ORD_ID_CHARS_MAX: Final = 64
+
+
+@unique
+class Action(StrEnum):
+    """What is ordered."""
+
+    KILL = "KILL"
+    REVOKE = "REVOKE"
+    ACKNOWLEDGE = "ACKNOWLEDGE"
+    RELEASE = "RELEASE"
+    OVERRIDE = "OVERRIDE"
+
+
+@unique
+class Scope(StrEnum):
+    """How wide a command is."""
+
+    BOT = "BOT"
+    MARKET = "MARKET"
+    OPERATOR = "OPERATOR"
+    ALL = "ALL"
+
+
+_NEEDED_ROLE: Final = {
+    Action.KILL: Role.KILL,
+    Action.REVOKE: Role.REVOKE,
+    Action.ACKNOWLEDGE: Role.ACKNOWLEDGE,
+    Action.RELEASE: Role.RELEASE,
+    Action.OVERRIDE: Role.OVERRIDE,
+}
+_TARGETS: Final = {Scope.BOT: NAME, Scope.MARKET: MARKET, Scope.OPERATOR: NAME, Scope.ALL: re.compile("")}
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A person's order; `issued_at_us` in microseconds UTC, `target` empty for ALL, `cl_ord_id` for OVERRIDE only."""
+
+    command_id: str
+    action: Action
+    scope: Scope
+    target: str
+    reason: str
+    issued_by: str
+    issued_at_us: int
+    cl_ord_id: str | None = None
+
+
+class CommandRefusedError(PortcullisError):
+    """A command is malformed, not signed by who it names, or not theirs to give; the text names field, limit, value."""
+
+
+def encode_command(command: Command) -> bytes:
+    """Return a command as a framed value."""
+    return encode(
+        Schema.COMMAND,
+        {
+            "command_id": command.command_id,
+            "action": str(command.action),
+            "scope": str(command.scope),
+            "target": command.target,
+            "reason": command.reason,
+            "issued_by": command.issued_by,
+            "issued_at": command.issued_at_us,
+            "cl_ord_id": command.cl_ord_id,
+        },
+    )
+
+
+def sign_command(command: Command, signer: SigningKey) -> tuple[bytes, tuple[Header, Header]]:
+    """Return a command as a framed value, and the headers that prove who gave it."""
+    value = encode_command(command)
+    signature = sign(signer.private_key, COMMAND_TYPE, body_of(value))
+    return value, ((SIGNATURE, signature), (THUMBPRINT, signer.thumbprint))
+
+
+def check_command(value: bytes, signature: bytes, thumbprint: bytes, trust: TrustStore) -> tuple[Command, Person]:
+    """Return a command and the person who gave it.
+
+    Whether it was given before, or too long ago, is for whoever keeps the state.
+
+    Raises: CommandRefusedError.
+    """
+    person = trust.people.get(thumbprint)
+    if person is None:
+        raise CommandRefusedError(f"x5t#S256: certificate of a known person required, is {thumbprint[:32].hex()!r}")
+    if not is_valid(person.public_key, COMMAND_TYPE, body_of(value), signature):
+        raise CommandRefusedError(f"signature: of {person.name} over this command required")
+    command = _read(value)
+    problems = list(_problems(command, person))
+    if problems:
+        raise CommandRefusedError("; ".join(problems))
+    return command, person
+
+
+def _read(value: bytes) -> Command:
+    try:
+        record = decode(Schema.COMMAND, value, bytes_max=COMMAND_BYTES_MAX)
+    except DecodeError as error:
+        raise CommandRefusedError(f"command: {error.text}") from None
+    return Command(
+        command_id=record["command_id"],
+        action=Action(record["action"]),
+        scope=Scope(record["scope"]),
+        target=record["target"],
+        reason=record["reason"],
+        issued_by=record["issued_by"],
+        issued_at_us=record["issued_at"],
+        cl_ord_id=record["cl_ord_id"],
+    )
+
+
+def _problems(command: Command, person: Person) -> Iterator[str]:
+    role = _NEEDED_ROLE[command.action]
+    if role not in person.roles:
+        yield f"action: role {role} required for {command.action}, {person.name} has {', '.join(sorted(person.roles))}"
+    if command.issued_by != person.name:
+        yield f"issued_by: {person.name} required, is {command.issued_by[:100]!a}"
+    if not person.not_before_us <= command.issued_at_us <= person.not_after_us:
+        limit = f"{person.not_before_us} to {person.not_after_us} us, the validity of {person.name}'s certificate"
+        yield f"issued_at: {limit}, is {command.issued_at_us} us"
+    if not NAME.fullmatch(command.command_id):
+        yield f"command_id: {NAME.pattern} required, is {command.command_id[:80]!a}"
+    form = _TARGETS[command.scope]
+    if not form.fullmatch(command.target):
+        yield f"target: {form.pattern or 'nothing'} required for {command.scope}, is {command.target[:80]!a}"
+    reason = command.reason
+    if not reason.strip() or not reason.isprintable() or len(reason) > _REASON_CHARS_MAX:
+        yield f"reason: printable text of 1 to {_REASON_CHARS_MAX} characters required, has {len(reason)}"
+    yield from _override_problems(command)
+
+
+def _override_problems(command: Command) -> Iterator[str]:
+    if command.action is not Action.OVERRIDE:
+        if command.cl_ord_id is not None:
+            yield f"cl_ord_id: none required for {command.action}, is {command.cl_ord_id[:80]!a}"
+        return
+    if command.scope is not Scope.BOT:
+        yield f"scope: {Scope.BOT} required for {command.action}, is {command.scope}"
+    if not 1 <= len(command.cl_ord_id or "") <= _CL_ORD_ID_CHARS_MAX:
+        yield f"cl_ord_id: 1 to {_CL_ORD_ID_CHARS_MAX} characters required, has {len(command.cl_ord_id or '')}"
