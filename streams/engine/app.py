@@ -73,7 +73,7 @@ class EngineApp(faust.App):  # type: ignore[misc]
         """Nothing is kept on disk."""
 
 
-def create_app(  # noqa: PLR0913 - two of them have defaults that only tests change
+def create_app(
     options: EngineOptions,
     *,
     sources: Sequence[str],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from faust.types import TP
@@ -12,8 +12,13 @@ from streams.engine.exits import EngineError, ExitCode
 from streams.engine.lane import Lane
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from streams.engine.lane import LaneContext
     from streams.engine.sources import SourceBatch
+
+
+_log = logging.getLogger(__name__)
 
 
 class Grant(NamedTuple):
@@ -23,16 +28,24 @@ class Grant(NamedTuple):
     epoch: int
 
 
+class Position(NamedTuple):
+    """Where a source partition goes on."""
+
+    offset: int
+    committed: bool
+    """Whether the group had this offset; else it is the first record's."""
+
+
 class Engine:
     """Owns the lanes; all methods run on the worker's main loop."""
 
     def __init__(self, context: LaneContext) -> None:
-        self.sources = frozenset(context.sources)
+        self.urgency = {topic: urgency for urgency, topic in enumerate(context.sources)}
+        """Of each source topic; the lower the number, the sooner its records are decided."""
         self.revocations = 0
         """How often partitions were taken away; tells a position that was asked for before from one after."""
         self._context = context
         self._lanes: dict[int, Lane] = {}
-        self._room = asyncio.Event()
 
     async def deliver(self, batch: SourceBatch) -> None:
         """Hand fetched records to their lane. Never raises: a gap in the records ends the process."""
@@ -75,12 +88,19 @@ class Engine:
         except Exception as error:  # noqa: BLE001 - Faust would go on without the lane
             self._context.stop(ExitCode.LANE_FAILURE, f"partitions {sorted(new)}", error)
         self._lanes.update(new)
+        if gone or new:
+            _log.info("partitions: %s (given up: %s)", sorted(self._lanes), [lane.partition for lane in gone])
 
-    def position(self, offsets: Mapping[TP, int]) -> None:
+    def position(self, positions: Mapping[TP, Position]) -> None:
         """Start the lanes at the group's offsets; their tables have been restored."""
         try:
             for number, lane in self._lanes.items():
-                lane.position({topic: offsets[TP(topic, number)] for topic in self._context.sources})
+                own = {topic: positions[TP(topic, number)] for topic in self._context.sources}
+                lane.position(
+                    {topic: position.offset for topic, position in own.items()},
+                    fresh=not any(position.committed for position in own.values()),
+                )
+                _log.info("partition %d: ready at offsets %s", number, [position.offset for position in own.values()])
         except EngineError as error:
             self._context.stop(error.code, f"partitions {sorted(self._lanes)}", error)
         except Exception as error:  # noqa: BLE001 - includes the application factory's
@@ -96,10 +116,10 @@ class Engine:
     def _partitions_of(self, assigned: Iterable[TP]) -> set[int]:
         topics: dict[int, set[str]] = {}
         for tp in assigned:
-            if tp.topic in self.sources:
+            if tp.topic in self.urgency:
                 topics.setdefault(tp.partition, set()).add(tp.topic)
         for number, found in topics.items():
-            if missing := self.sources - found:
+            if missing := self.urgency.keys() - found:
                 error = EngineError(
                     ExitCode.MISCONFIGURED,
                     f"partition {number} comes without {sorted(missing)}: do these topics exist,"
@@ -107,6 +127,3 @@ class Engine:
                 )
                 self._context.stop(error.code, f"partition {number}", error)
         return set(topics)
-
-
-ReadyCheck = Callable[[], bool]

@@ -15,6 +15,7 @@ from aiokafka import TopicPartition
 
 from streams.engine.application import Application, ApplicationFactory, Message, Outputs
 from streams.engine.exits import EngineError, ExitCode, StopProcess
+from streams.engine.options import BATCH_RECORDS_MIN
 from streams.engine.sources import Chunk, SourceBatch, SourceQueue
 from streams.engine.transactions import TransactionalProducer
 
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
     from streams.engine.tables import LaneTable
     from streams.engine.verify import VerifyPool
 
-_FIRST_BATCH_RECORDS = 64  # the first decision after a start comes soon; doubled from batch to batch
+_FIRST_BATCH_RECORDS = BATCH_RECORDS_MIN  # the first decision after a start comes soon; doubled from batch to batch
 _DRAIN_TIMEOUT_S = 20.0
 _READY_POLL_S = 0.01
+_MORE_WAIT_S = 0.002  # the rest of a poll comes through other agents' queues, in a moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +70,21 @@ class Lane:
         """Take over the partition: from here on no other process can write for it."""
         await self._producer.open()
 
-    def position(self, offsets: Mapping[str, int]) -> None:
+    def position(self, offsets: Mapping[str, int], *, fresh: bool) -> None:
         """Begin, or go on, with the records at these offsets; the tables must have been restored.
 
+        `fresh`: the group has no offsets yet, so these are the first records'.
+
         Raises:
-            EngineError: the lane has committed other offsets, so its memory does not belong to them.
+            EngineError: the state in memory does not belong to these offsets.
         """
+        if fresh and any(table.partition(self.partition).position >= 0 for table in self._context.tables.values()):
+            # Kafka forgets a group's offsets a week after its last member left.
+            raise EngineError(
+                ExitCode.POSITION_BROKEN,
+                f"partition {self.partition}: the group's offsets are gone but its tables are there;"
+                " everything would be decided again: set the offsets by hand (kafka-consumer-groups --reset-offsets)",
+            )
         for topic, queue in self._queues.items():
             queue.reset(offsets[topic], where=f"{topic}-{self.partition}")
         if self._application is None:
@@ -101,7 +112,9 @@ class Lane:
         prepare, pool = self._application.prepare, self._context.pool
         queue = self._queues[batch.tp.topic]
         queue.put(batch, lambda records: pool.submit(prepare, records, urgency=queue.urgency))
-        if batch.records:
+        if batch.more:
+            asyncio.get_running_loop().call_later(_MORE_WAIT_S, self._arrived.set)
+        else:
             self._arrived.set()
 
     async def drain(self) -> None:

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+BATCH_RECORDS_MIN = 64
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
     """Settings of one worker; all workers of an application share `app_id` and `partitions`."""
@@ -37,6 +40,17 @@ class EngineOptions:
     security: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """aiokafka's keyword arguments for TLS and SASL, as security_protocol, ssl_context, sasl_mechanism."""
     data_dir: Path = Path(".portcullis")
+
+    def __post_init__(self) -> None:
+        """Refuse bounds that cannot work.
+
+        Raises:
+            ValueError: names the field.
+        """
+        if self.batch_records_max < BATCH_RECORDS_MIN:
+            raise ValueError(f"batch_records_max {self.batch_records_max} is below {BATCH_RECORDS_MIN}")
+        if not 1 <= self.fetch_wait_ms_min <= self.fetch_wait_ms_max:
+            raise ValueError(f"fetch_wait_ms_min {self.fetch_wait_ms_min} is not within 1 and fetch_wait_ms_max")
 
     def transactional_id(self, partition: int) -> str:
         """Return the id that fences two writers of one partition against each other."""

@@ -49,6 +49,7 @@ class LatestReader(Service):  # type: ignore[misc]
         self._stale_after_s = stale_after_s
         self._settings = {"bootstrap_servers": bootstrap_servers, **(security or {})}
         self._end_seen_at = 0.0
+        self._next: dict[TopicPartition, int] = {}
 
     @property
     def caught_up(self) -> bool:
@@ -86,10 +87,13 @@ class LatestReader(Service):  # type: ignore[misc]
         partitions = await consumer._client._wait_on_metadata(self._topic)
         tps = [TopicPartition(self._topic, partition) for partition in partitions]
         consumer.assign(tps)
+        for tp, offset in self._next.items():
+            consumer.seek(tp, offset)
         while not self.should_stop:
-            for records in (await consumer.getmany(timeout_ms=_POLL_MS, max_records=_RECORDS_MAX)).values():
+            for tp, records in (await consumer.getmany(timeout_ms=_POLL_MS, max_records=_RECORDS_MAX)).items():
                 for record in records:
                     self._take(record)
+                self._next[tp] = records[-1].offset + 1
             self._end_seen_at = max(self._end_seen_at, self._oldest_end(consumer, tps))
 
     def _take(self, record: ConsumerRecord) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from streams.engine.exits import EngineError, ExitCode
+from streams.engine.options import BATCH_RECORDS_MIN
 
 if TYPE_CHECKING:
     import asyncio
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from aiokafka.structs import ConsumerRecord
     from faust.types import TP
 
-_CHUNK_RECORDS = 64  # as much as one verification thread takes at a time, and the loop is held between two yields
+# As much as one verification thread takes at a time, and the loop is held between two yields.
+_CHUNK_RECORDS = BATCH_RECORDS_MIN
 _PENDING_BYTES_MAX = 4_000_000
 
 
@@ -32,6 +34,8 @@ class SourceBatch:
     end: int
     records: Sequence[ConsumerRecord]
     epoch: int
+    more: bool = False
+    """Whether the same poll brought more for the same lane: it decides when it has all."""
 
 
 @dataclass(slots=True)

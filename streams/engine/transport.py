@@ -9,6 +9,8 @@ and everything about transactions, which are the lanes'.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import itertools
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from streams.engine.clock import FetchClock
-from streams.engine.engine import Grant
+from streams.engine.engine import Grant, Position
 from streams.engine.sources import SourceBatch
 
 if TYPE_CHECKING:
@@ -104,8 +106,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         settled = not (self.app.rebalancing or self.app.in_recovery)
         fetcher._fetch_min_bytes, fetcher._fetch_max_wait_ms = self.clock.settings(settled=settled)
 
-    async def seek_sources(self, sources: Iterable[TP], changelogs: Iterable[TP]) -> dict[TP, int]:
-        """Go to the group's offset of each source partition, or its first record; return the offsets."""
+    async def seek_sources(self, sources: Iterable[TP], changelogs: Iterable[TP]) -> dict[TP, Position]:
+        """Go to the group's offset of each source partition, or its first record where there is none."""
         consumer = self._ensure_consumer()
         tps = [driver.ensure_aiokafka_TP(tp) for tp in sources]
         committed = await consumer._coordinator.fetch_committed_offsets(tps)
@@ -119,7 +121,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         for tp in changelogs:
             consumer.pause(driver.ensure_aiokafka_TP(tp))
             consumer._fetcher._records.pop(tp, None)
-        return {TP(*tp): offset for tp, offset in positions.items()}
+        return {TP(*tp): Position(offset, committed=tp in committed) for tp, offset in positions.items()}
 
 
 def _drain(fetcher: Fetcher, grants: Mapping[TP, Grant]) -> dict[TP, SourceBatch]:
@@ -172,13 +174,15 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:  # noqa: ASYNC109
-        """Yield one message per partition, its value the batch."""
-        batches, _ = await self._wait_next_records(timeout)
-        generation = self.app.consumer_generation_id
-        for tp, batch in batches.items():
+        """Yield one message per partition, its value the batch; those of a lane together, the urgent ones first."""
+        found, _ = await self._wait_next_records(timeout)
+        generation, urgency = self.app.consumer_generation_id, self.app.engine.urgency
+        batches = sorted(found.values(), key=lambda batch: (batch.tp.partition, urgency.get(batch.tp.topic, 0)))
+        for batch, after in itertools.zip_longest(batches, batches[1:]):
             if self.should_stop or not self.flow_active:
                 return
-            yield tp, _message(batch, generation)
+            more = after is not None and after.tp.partition == batch.tp.partition
+            yield batch.tp, _message(dataclasses.replace(batch, more=more), generation)
 
     async def _wait_next_records(self, timeout: float) -> tuple[dict[TP, SourceBatch], None]:  # noqa: ASYNC109
         if not self.flow_active:
@@ -188,7 +192,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         complete = bool(grants) and engine.is_unbounded(grants)
         # Faust makes changelog partitions active while tables recover, and only then.
         for tp in self._get_active_partitions():
-            if tp.topic not in engine.sources:
+            if tp.topic not in engine.urgency:
                 grants[tp] = Grant(_RECOVERY_RECORDS_MAX, 0)
                 complete = False
         if not grants:
@@ -202,12 +206,12 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         engine = self.app.engine
         revocations = engine.revocations
         assignment = self.assignment()
-        sources = [tp for tp in assignment if tp.topic in engine.sources]
-        offsets = await self._thread.call_thread(
+        sources = [tp for tp in assignment if tp.topic in engine.urgency]
+        positions = await self._thread.call_thread(
             self._thread.seek_sources, sources, [tp for tp in assignment if self._is_changelog_tp(tp)]
         )
         if engine.revocations == revocations:
-            engine.position(offsets)
+            engine.position(positions)
 
 
 class TransactionManager(FaustTransactionManager):  # type: ignore[misc]

@@ -10,16 +10,20 @@ import time
 from typing import TYPE_CHECKING
 
 import uvloop
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaConnectionError
 
 from streams.engine.exits import ExitCode
 
 if TYPE_CHECKING:
     from streams.engine.app import EngineApp
+    from streams.engine.options import EngineOptions
 
 _log = logging.getLogger(__name__)
 
 _STOP_TIMEOUT_S = 25.0  # above a lane's own time-out for its transaction in flight
 _REPEAT_S = 5.0
+_RECONNECT_S = 0.5
 # Threads that check signatures give up the interpreter soon when the loop wants it (CPython's default: 5 ms).
 _SWITCH_INTERVAL_S = 0.0002
 
@@ -90,7 +94,22 @@ async def _run(app: EngineApp) -> int:
 
 async def _serve(app: EngineApp) -> None:
     try:
+        await _wait_for_broker(app.options)
         await app.start()
         await app.wait_until_stopped()
     except Exception:  # noqa: BLE001 - the exit code says it, whatever it was
         _log.exception("worker failed")
+
+
+async def _wait_for_broker(options: EngineOptions) -> None:
+    while True:
+        client = AIOKafkaClient(bootstrap_servers=options.bootstrap_servers, **options.security)
+        try:
+            await client.bootstrap()
+        except KafkaConnectionError as error:
+            _log.warning("no broker, trying again: %r", error)
+            await asyncio.sleep(_RECONNECT_S)
+        else:
+            return
+        finally:
+            await client.close()

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from streams.engine.tables import PartitionTable, WindowedPartitionTable
 
-SOURCES = ("commands", "trades", "orders")
 DAY_US = 86_400_000_000
 
 
@@ -51,8 +50,8 @@ class TotalCodec:
 class Totals(Application):
     """Decides orders by adding them up."""
 
-    def __init__(self, partition: int, tables: Mapping[str, PartitionTable[Any]], outputs: Outputs) -> None:
-        self.partition = partition
+    def __init__(self, prefix: str, tables: Mapping[str, PartitionTable[Any]], outputs: Outputs) -> None:
+        self.prefix = prefix
         self.totals: PartitionTable[Total] = tables["totals"]
         self.daily: WindowedPartitionTable[Total] = tables["daily"]  # type: ignore[assignment]
         self.outputs = outputs
@@ -67,12 +66,12 @@ class Totals(Application):
         self.batch += 1
 
     def process(self, record: ConsumerRecord, prepared: bytes) -> None:
-        if record.topic == "orders":
+        if record.topic.endswith("orders"):
             self.order(record, int(prepared.split(b" ", 1)[0]))
-        elif record.topic == "commands":
+        elif record.topic.endswith("commands"):
             self.command(record, prepared)
         else:
-            self.outputs.send("applied", record.key, b"trade %d %d" % (record.offset, self.batch))
+            self.outputs.send(self.prefix + "applied", record.key, b"trade %d %d" % (record.offset, self.batch))
 
     def order(self, record: ConsumerRecord, value: int) -> None:
         key = record.key.decode()
@@ -86,7 +85,7 @@ class Totals(Application):
         day = self.daily.window_start_us(record.timestamp * 1_000)
         self.daily.put(key, day, Total(row.count, row.total))
         self.outputs.send(
-            "decisions",
+            self.prefix + "decisions",
             record.key,
             b"%d %d %d %d %d" % (record.offset, row.count, row.total, self.blocked, self.batch),
             (("at", b"%d" % self.now_us),),
@@ -98,24 +97,29 @@ class Totals(Application):
         if word == b"raise":
             raise RuntimeError("asked to raise")
         if word == b"huge":
-            self.outputs.send("applied", record.key, bytes(2_000_000))
+            self.outputs.send(self.prefix + "applied", record.key, bytes(2_000_000))
         if word == b"echo" and int(rest):
-            self.outputs.send("commands", record.key, b"echo %d" % (int(rest) - 1))
-        self.outputs.send("applied", record.key, b"command %d %d" % (record.offset, self.batch))
+            self.outputs.send(self.prefix + "commands", record.key, b"echo %d" % (int(rest) - 1))
+        self.outputs.send(self.prefix + "applied", record.key, b"command %d %d" % (record.offset, self.batch))
 
     def finish(self) -> None:
         self.daily.expire(self.now_us - 365 * DAY_US)
 
 
-def make_app(bootstrap_servers: str, **settings: Any) -> EngineApp:
+def make_app(bootstrap_servers: str, prefix: str, **settings: Any) -> EngineApp:
     """Return the worker's app."""
-    options = EngineOptions(bootstrap_servers=bootstrap_servers, **{"app_id": "totals", "partitions": 4, **settings})
-    prices = LatestReader("prices", bootstrap_servers=bootstrap_servers)
-    app = create_app(options, sources=SOURCES, factory=Totals, services=[prices], ready=lambda: prices.caught_up)
+    options = EngineOptions(bootstrap_servers=bootstrap_servers, app_id=f"{prefix}totals", partitions=4, **settings)
+    sources = [f"{prefix}{name}" for name in ("commands", "trades", "orders")]
+    prices = LatestReader(f"{prefix}prices", bootstrap_servers=bootstrap_servers)
+
+    def totals(_: int, tables: Mapping[str, PartitionTable[Any]], outputs: Outputs) -> Totals:
+        return Totals(prefix, tables, outputs)
+
+    app = create_app(options, sources=sources, factory=totals, services=[prices], ready=lambda: prices.caught_up)
     app.Table("totals", codec=TotalCodec())
     app.Table("daily", codec=TotalCodec()).tumbling(86_400)
 
-    @app.agent(app.topic(*SOURCES))
+    @app.agent(app.topic(*sources))
     async def decide(stream: Any) -> None:
         async for batch in stream:
             await app.engine.deliver(batch)
@@ -125,4 +129,4 @@ def make_app(bootstrap_servers: str, **settings: Any) -> EngineApp:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    sys.exit(run_worker(make_app(sys.argv[1], **json.loads(sys.argv[2]))))
+    sys.exit(run_worker(make_app(sys.argv[1], sys.argv[2], **json.loads(sys.argv[3]))))

@@ -1,0 +1,242 @@
+"""What the engine's tests need around a real broker: topics, worker processes, and what they must have written."""
+
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+ROOT = Path(__file__).parents[2]
+PARTITIONS = 4
+PADDING = b" " + bytes(200)
+
+
+class Decision(NamedTuple):
+    """What the example application says about an order."""
+
+    partition: int
+    offset: int
+    number: int
+    total: int
+    blocked: int
+    batch: int
+    at_us: int
+
+
+class Worker:
+    """A worker process, its log in a file."""
+
+    def __init__(self, command: Sequence[str], log: Path) -> None:
+        self.log = log
+        with log.open("ab") as out:
+            self.process = subprocess.Popen(command, stdout=out, stderr=out, cwd=ROOT)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+
+    def terminate(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+
+class Rig:
+    """One run of the example application: its own topics, workers and records."""
+
+    def __init__(self, bootstrap_servers: str, folder: Path) -> None:
+        self.bootstrap_servers = bootstrap_servers
+        self.folder = folder
+        self.prefix = f"{uuid.uuid4().hex[:8]}."
+        self.workers: list[Worker] = []
+        self._produced: defaultdict[int, list[tuple[int, bytes, int]]] = defaultdict(list)
+        self.producer = Producer({"bootstrap.servers": bootstrap_servers, "enable.idempotence": True, "log_level": 0})
+        admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+        names = [*((name, PARTITIONS) for name in ("commands", "trades", "orders", "decisions", "applied"))]
+        topics = [NewTopic(self.prefix + name, count, 1) for name, count in [*names, ("prices", 1)]]
+        for made in admin.create_topics(topics).values():
+            made.result()
+
+    def close(self) -> None:
+        for worker in self.workers:
+            if worker.process.poll() is None:
+                worker.kill()
+
+    def start_worker(self, instance_id: str | None = None, **settings: Any) -> Worker:
+        number = len(self.workers)
+        given = json.dumps({"instance_id": instance_id, "session_timeout_ms": 6_000, **settings})
+        command = [sys.executable, "-m", "tests.integration.engine_app", self.bootstrap_servers, self.prefix, given]
+        self.workers.append(Worker(command, self.folder / f"{self.prefix}worker-{number}.log"))
+        return self.workers[-1]
+
+    def send(self, topic: str, value: bytes, *, key: int = 0) -> None:
+        """Produce to the partition of a key."""
+        self.producer.produce(self.prefix + topic, value, f"k{key}".encode(), key % PARTITIONS)
+        self.producer.poll(0)
+
+    def order(self, number: int) -> None:
+        """Produce the order with a number: its key and value follow from it."""
+        self.send("orders", b"%d" % (number % 97) + PADDING, key=number % 200)
+
+    def orders(self, numbers: range) -> None:
+        for number in numbers:
+            self.order(number)
+        self.producer.flush()
+
+    def read(self, topic: str, *, committed: bool = True) -> list[Message]:
+        """Return all records of a topic from its first to its end as of now."""
+        consumer = self.consumer(committed=committed)
+        try:
+            name = self.prefix + topic
+            partitions = consumer.list_topics(name, 10).topics[name].partitions
+            consumer.assign([TopicPartition(name, partition, 0) for partition in partitions])
+            found: list[Message] = []
+            ends = 0
+            while ends < len(partitions):
+                messages = consumer.consume(5_000, 0.05)
+                ends += sum(message.error() is not None for message in messages)
+                found += [message for message in messages if message.error() is None]
+            return sorted(found, key=lambda message: (message.partition() or 0, message.offset() or 0))
+        finally:
+            consumer.close()
+
+    def consumer(self, *, committed: bool = True) -> Consumer:
+        return Consumer(
+            {
+                "bootstrap.servers": self.bootstrap_servers,
+                "group.id": "rig",
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "isolation.level": "read_committed" if committed else "read_uncommitted",
+                "fetch.wait.max.ms": 20,
+                "log_level": 0,
+            }
+        )
+
+    def decisions(self) -> list[Decision]:
+        return [decision_of(message) for message in self.read("decisions")]
+
+    def follow_decisions(self, within_s: float = 30.0) -> Iterator[Decision | None]:
+        """Yield decisions as they become visible, and None whenever there is none; fails after a while."""
+        consumer = self.consumer()
+        name = self.prefix + "decisions"
+        consumer.assign([TopicPartition(name, partition, 0) for partition in range(PARTITIONS)])
+        deadline = time.monotonic() + within_s
+        try:
+            while time.monotonic() < deadline:
+                found = consumer.consume(1_000, 0.02)
+                yield from (decision_of(message) for message in found if message.error() is None)
+                yield None
+            raise AssertionError("no decision in time:\n" + self.logs())
+        finally:
+            consumer.close()
+
+    def wait_for_decisions(self, count: int, within_s: float = 30.0) -> None:
+        seen = 0
+        for decision in self.follow_decisions(within_s):
+            seen += decision is not None
+            if seen >= count:
+                return
+
+    def logs(self) -> str:
+        return "\n".join(worker.log.read_text() for worker in self.workers)
+
+    def check_exactly_once(self, orders: int) -> None:
+        """Recompute every decision from the orders, and the tables from the decisions."""
+        decisions = self.decisions()
+        expected, totals = self._recomputed()
+        assert len(expected) == orders
+        found = {(decision.partition, decision.offset): (decision.number, decision.total) for decision in decisions}
+        assert len(decisions) == len(found), "decided twice"
+        assert found == expected
+        assert self.table("totals") == totals
+        assert {key[:-9]: row for key, row in self.table("daily").items()} == totals
+
+    def table(self, name: str) -> dict[bytes, bytes]:
+        """Return the rows that a changelog leads to."""
+        rows: dict[bytes, bytes] = {}
+        for message in self.read(f"totals-{name}-changelog"):
+            key, value = message.key(), message.value()
+            assert key is not None
+            if value is None:
+                rows.pop(key, None)
+            else:
+                rows[key] = value
+        return rows
+
+    def _recomputed(self) -> tuple[dict[tuple[int, int], tuple[int, int]], dict[bytes, bytes]]:
+        expected: dict[tuple[int, int], tuple[int, int]] = {}
+        totals: defaultdict[bytes, tuple[int, int]] = defaultdict(lambda: (0, 0))
+        for message in self.read("orders"):
+            key, value = message.key(), message.value()
+            partition, offset = message.partition(), message.offset()
+            assert key is not None
+            assert value is not None
+            assert partition is not None
+            assert offset is not None
+            count, total = totals[key]
+            expected[partition, offset] = totals[key] = (count + 1, total + int(value.split(b" ", 1)[0]))
+        return expected, {key: b"%d %d" % row for key, row in totals.items()}
+
+
+def decision_of(message: Message) -> Decision:
+    value, partition, headers = message.value(), message.partition(), message.headers()
+    assert value is not None
+    assert partition is not None
+    assert headers is not None
+    offset, number, total, blocked, batch = map(int, value.split())
+    at = dict(item for item in headers if isinstance(item, tuple))["at"]
+    assert isinstance(at, bytes)
+    return Decision(partition, offset, number, total, blocked, batch, int(at))
+
+
+class SegmentBatches(NamedTuple):
+    """How many record batches of each kind a partition's log holds."""
+
+    transactional: int
+    control: int
+    other: int
+
+
+def batches_of(data: Path, topic: str, partition: int) -> SegmentBatches:
+    """Count the record batches in a partition's segments, by the attributes in their headers (magic 2)."""
+    transactional = control = other = 0
+    for segment in sorted((data / f"{topic}-{partition}").glob("*.log")):
+        log = segment.read_bytes()
+        at = 0
+        while at + 61 <= len(log):
+            length, magic, attributes = struct.unpack_from(">8xi4xb4xh", log, at)
+            if length <= 0:
+                break  # the rest of the file is allocated, not written
+            assert magic == 2
+            if attributes & 0x20:
+                control += 1
+            elif attributes & 0x10:
+                transactional += 1
+            else:
+                other += 1
+            at += 12 + length
+    return SegmentBatches(transactional, control, other)
+
+
+def wait_until(condition: Callable[[], bool], within_s: float) -> bool:
+    deadline = time.monotonic() + within_s
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return condition()
+
+
+def cpu_s(pid: int) -> float:
+    """Return the CPU time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,174 @@
+"""Exactly once, with real workers, a real broker and kills."""
+
+import random
+import re
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from streams.local import LocalKafka
+from tests.integration.engine_rig import PARTITIONS, Rig, batches_of, wait_until
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
+    with LocalKafka(tmp_path_factory.mktemp("engine")) as broker:
+        yield broker
+
+
+@pytest.fixture
+def rig(broker: LocalKafka, tmp_path: Path) -> Iterator[Rig]:
+    rig = Rig(broker.bootstrap_servers, tmp_path)
+    yield rig
+    rig.close()
+
+
+class Feeder(threading.Thread):
+    """Produces orders at a steady rate until stopped."""
+
+    def __init__(self, rig: Rig, per_second: int) -> None:
+        super().__init__(daemon=True)
+        self.sent = 0
+        self._rig = rig
+        self._pause = 0.01
+        self._each = per_second // 100
+        self._end = threading.Event()
+
+    def run(self) -> None:
+        while not self._end.wait(self._pause):
+            self._rig.orders(range(self.sent, self.sent + self._each))
+            self.sent += self._each
+
+    def stop(self) -> int:
+        self._end.set()
+        self.join()
+        return self.sent
+
+
+def test_killed_at_random_moments_each_order_is_decided_once(rig: Rig, broker: LocalKafka) -> None:
+    rng = random.Random(20261)  # noqa: S311 - moments, not secrets
+    worker = rig.start_worker("one", batch_records_max=200)
+    rig.orders(range(1))
+    rig.wait_for_decisions(1)
+    feeder = Feeder(rig, per_second=2_000)
+    feeder.sent = 1
+    feeder.start()
+    for _ in range(5):
+        time.sleep(rng.uniform(0.3, 0.8) + 1.2)
+        worker.kill()
+        worker = rig.start_worker("one", batch_records_max=200)
+    sent = feeder.stop()
+    rig.wait_for_decisions(sent)
+    assert worker.terminate() == 0, rig.logs()
+
+    rig.check_exactly_once(sent)
+    written = {}
+    for topic in ("decisions", "totals-totals-changelog", "totals-daily-changelog"):
+        for partition in range(PARTITIONS):
+            batches = batches_of(broker.folder / "data", rig.prefix + topic, partition)
+            assert batches.other == 0, f"{topic}-{partition} holds batches outside a transaction"
+            assert batches.transactional > 0
+            written[topic, partition] = batches.control
+    # One transaction writes all: its marker stands in every topic of the partition.
+    for partition in range(PARTITIONS):
+        assert len({written[topic, partition] for topic in ("decisions", "totals-totals-changelog")}) == 1
+
+
+def test_static_member_decides_again_soon_after_kill(rig: Rig) -> None:
+    worker = rig.start_worker("one")
+    rig.orders(range(400))
+    rig.wait_for_decisions(400)
+    worker.kill()
+    rig.orders(range(400, 800))
+    killed_us = time.time_ns() // 1_000
+    worker = rig.start_worker("one")
+    rig.wait_for_decisions(800)
+    first_us = min(decision.at_us for decision in rig.decisions() if decision.at_us > killed_us)
+    seconds = (first_us - killed_us) / 1e6
+    assert seconds < 10, f"{seconds:.2f} s from kill -9 to the first decision"
+    assert worker.terminate() == 0
+    rig.check_exactly_once(800)
+
+
+def test_workers_join_and_leave(rig: Rig) -> None:
+    first = rig.start_worker(batch_records_max=200)
+    rig.orders(range(1))
+    rig.wait_for_decisions(1)
+    feeder = Feeder(rig, per_second=1_000)
+    feeder.sent = 1
+    feeder.start()
+    second = rig.start_worker(batch_records_max=200)
+    assert wait_until(lambda: bool(re.search(r"partitions: \[\d, \d\]", second.log.read_text())), 15), rig.logs()
+    time.sleep(1)
+    assert second.terminate() == 0
+    assert wait_until(lambda: first.log.read_text().count("partitions: [0, 1, 2, 3]") == 2, 15), rig.logs()
+    third = rig.start_worker(batch_records_max=200)
+    assert wait_until(lambda: "partitions: [" in third.log.read_text(), 15)
+    time.sleep(0.5)
+    third.kill()  # its partitions come back when its session has ended
+    assert wait_until(lambda: first.log.read_text().count("partitions: [0, 1, 2, 3]") == 3, 20), rig.logs()
+    sent = feeder.stop()
+    rig.wait_for_decisions(sent)
+    assert first.terminate() == 0
+    rig.check_exactly_once(sent)
+
+
+def test_restores_tables_whose_changelog_ends_in_markers(rig: Rig) -> None:
+    worker = rig.start_worker("one")
+    rig.orders(range(2_000))
+    rig.wait_for_decisions(2_000)
+    assert worker.terminate() == 0
+    begun = time.monotonic()
+    worker = rig.start_worker("one")
+    assert wait_until(lambda: "ready at offsets" in worker.log.read_text(), 10), rig.logs()
+    seconds = time.monotonic() - begun
+    assert seconds < 4, f"{seconds:.2f} s"  # 10 s where recovery waits for a data record at the end
+    rig.orders(range(2_000, 2_100))
+    rig.wait_for_decisions(2_100)
+    assert worker.terminate() == 0
+    rig.check_exactly_once(2_100)
+
+
+def test_commands_come_before_orders_of_the_same_batch(rig: Rig) -> None:
+    rig.orders(range(200))
+    rig.send("trades", b"fill", key=0)
+    rig.send("commands", b"block", key=0)
+    rig.producer.flush()
+    worker = rig.start_worker("one")
+    rig.wait_for_decisions(200)
+    assert worker.terminate() == 0
+    decisions = [decision for decision in rig.decisions() if decision.partition == 0]
+    assert all(decision.blocked for decision in decisions)
+    assert decisions[0].batch == 1
+    applied = [(message.partition(), message.value()) for message in rig.read("applied")]
+    assert applied == [(0, b"command 0 1"), (0, b"trade 0 1")]
+
+
+def test_lane_reads_what_it_writes(rig: Rig) -> None:
+    worker = rig.start_worker("one")
+    rig.send("commands", b"echo 5", key=1)
+    rig.producer.flush()
+    assert wait_until(lambda: len(rig.read("applied")) == 6, 15), rig.logs()
+    assert worker.terminate() == 0
+    assert [message.value() for message in rig.read("commands")] == [b"echo %d" % n for n in (5, 4, 3, 2, 1, 0)]
+
+
+def test_stops_quickly_when_asked(rig: Rig) -> None:
+    worker = rig.start_worker("one")
+    feeder = Feeder(rig, per_second=1_000)
+    feeder.start()
+    rig.wait_for_decisions(500)
+    begun = time.monotonic()
+    assert worker.terminate() == 0
+    assert time.monotonic() - begun < 3
+    sent = feeder.stop()
+    worker = rig.start_worker("one")
+    rig.wait_for_decisions(sent)
+    assert worker.terminate() == 0
+    rig.check_exactly_once(sent)
+    assert "ERROR" not in rig.logs()
