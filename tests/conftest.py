@@ -31,8 +31,8 @@ def topic_prefix() -> str:
 
 @pytest.fixture
 def isolated_topology(kafka: str) -> Iterator[Topology]:
-    """Yield a topology under names of its own, its topics created; they are deleted afterwards."""
-    topology = load_topology(prefix=unique_prefix())
+    """Yield a topology of two lanes under names of its own, its topics created; they are deleted afterwards."""
+    topology = load_topology(lanes=2, prefix=unique_prefix())
     apply(topology, kafka)
     yield topology
     discard(topology, kafka)

@@ -24,9 +24,7 @@ class GuardedProcess:
         environment: of the program; ours where not given.
     """
 
-    def __init__(
-        self, command: Sequence[str | Path], log: Path, environment: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, command: Sequence[str | Path], log: Path, environment: Mapping[str, str] | None = None) -> None:
         guarded = [sys.executable, "-I", "-S", watchdog.__file__, str(os.getpid()), *map(str, command)]
         with log.open("wb") as output:
             # A session of its own: Ctrl-C reaches us alone, so that we can drain before the program goes.

@@ -126,7 +126,7 @@ def test_port_and_data_survive_stop_and_kill(tmp_path: Path) -> None:
 def test_three_brokers_survive_the_loss_of_one(tmp_path: Path) -> None:
     with LocalCluster(tmp_path) as cluster:
         servers = cluster.bootstrap_servers
-        topology = load_topology(lanes=3)
+        topology = load_topology(lanes=1)
         apply(topology, servers)
         live = Admin(servers).look(("orders.",)).topics["orders.requested"]
         assert (live.replicas, live.settings["min.insync.replicas"]) == (3, "2")

@@ -1,5 +1,5 @@
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -17,10 +17,21 @@ from streams.topics import (
     plan,
 )
 from streams.topics.admin import Admin
+from tests.conftest import unique_prefix
 
 pytestmark = pytest.mark.integration
 
 DAY_MS = 86_400_000
+CODECS = ("gzip", "lz4", "snappy", "zstd")
+
+
+@pytest.fixture(scope="module")
+def untouched(kafka: str) -> Iterator[str]:
+    """Yield the prefix of topics that no test alters: made once for all."""
+    topology = load_topology(lanes=1, prefix=unique_prefix())
+    apply(topology, kafka)
+    yield topology.prefix
+    discard(topology, kafka)
 
 
 def produce(servers: str, topic: str, value: bytes, **settings: str | int) -> KafkaError | None:
@@ -129,14 +140,14 @@ def test_a_silent_cluster_is_named() -> None:
         Admin("127.0.0.1:1", timeout_s=0.5).look(("orders.",))
 
 
-def test_a_change_that_the_cluster_refuses_is_named(kafka: str, isolated_topology: Topology) -> None:
-    name = isolated_topology.prefix + "orders.rejected"
+def test_a_change_that_the_cluster_refuses_is_named(kafka: str, untouched: str) -> None:
+    name = untouched + "orders.rejected"
     with pytest.raises(ClusterUnavailableError, match="refused"):
         Admin(kafka).alter([(name, "retention.ms", "soon")])
 
 
-def test_the_broker_dates_the_record(kafka: str, isolated_topology: Topology) -> None:
-    topic = isolated_topology.prefix + "orders.requested"
+def test_the_broker_dates_the_record(kafka: str, untouched: str) -> None:
+    topic = untouched + "orders.requested"
     assert produce(kafka, topic, b"from 1970") is None
     consumer = Consumer({"bootstrap.servers": kafka, "group.id": "test", "enable.auto.commit": False, "log_level": 0})
     consumer.assign([TopicPartition(topic, 0, 0)])
@@ -147,16 +158,16 @@ def test_the_broker_dates_the_record(kafka: str, isolated_topology: Topology) ->
     assert time_ms > 1_700_000_000_000
 
 
-@pytest.mark.parametrize("codec", ["gzip", "lz4", "snappy", "zstd"])
-def test_a_record_that_would_unpack_large_is_refused(kafka: str, isolated_topology: Topology, codec: str) -> None:
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_record_that_would_unpack_large_is_refused(kafka: str, untouched: str, codec: str) -> None:
     settings: dict[str, str | int] = {"compression.type": codec, "message.max.bytes": 100_000_000}
     bomb = bytes(16 << 20)
-    error = produce(kafka, isolated_topology.prefix + "orders.requested", bomb, **settings)
+    error = produce(kafka, untouched + "orders.requested", bomb, **settings)
     assert error is not None
     assert error.code() == KafkaError.MSG_SIZE_TOO_LARGE
     # The same bytes pass where only our own workers write: so it is the setting that refuses them.
-    assert produce(kafka, isolated_topology.prefix + "orders.approved", bomb, **settings) is None
-    assert produce(kafka, isolated_topology.prefix + "orders.requested", b"an order", **settings) is None
+    assert produce(kafka, untouched + "orders.approved", bomb, **settings) is None
+    assert produce(kafka, untouched + "orders.requested", b"an order", **settings) is None
 
 
 def test_drift_reads_as_a_sentence(kafka: str, isolated_topology: Topology) -> None:
