@@ -82,7 +82,7 @@ class Source(Protocol):
     def assign(self, partitions: list[TopicPartition]) -> None:
         """Read these partitions from their offsets on."""
 
-    def consume(self, num_messages: int = ..., timeout: float = ...) -> list[Message]:
+    def consume(self, num_messages: int = ..., timeout: float = ...) -> Sequence[Message]:
         """Return the next messages, none if none came in time (seconds)."""
 
 
@@ -144,6 +144,10 @@ class Sink:
                 self._read_to[topic, partition] = offset
                 return
             raise SinkError(f"{message.topic()}/{partition}, offset {offset}: {error.str()}")
+        if offset < self._read_to.get((topic, partition), 0):
+            raise SinkError(
+                f"{message.topic()}/{partition}: offset {offset} after {self._read_to[topic, partition] - 1}"
+            )
         value = message.value()
         if not self._held_rows:
             self._oldest_s = time.monotonic()
@@ -162,15 +166,15 @@ class Sink:
         )
 
     def _store_records(self, records: Sequence[Record]) -> None:
-        """Store records of one partition; where another sink was quicker, only what it has not stored."""
-        while records:
+        """Store records of one partition, but for what another sink has stored meanwhile."""
+        topic, partition = records[0].topic, records[0].partition
+        while True:
+            last = self._store.last(topic, partition)
             try:
-                for block in cut_blocks(records):
+                for block in cut_blocks([record for record in records if record.offset > last]):
                     self._append(block)
             except DisplacedError as error:
                 _log.warning("another sink writes to this warehouse", error=str(error))
-                last = self._store.last(records[0].topic, records[0].partition)
-                records = [record for record in records if record.offset > last]
             else:
                 return
 
