@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from streams.sim.markets import Market
 
 REGION: Final = "eu-west-1"
-_OPERATORS: Final = ("acme_trading_ltd", "borealis_capital", "cobalt_markets")
+_OPERATORS: Final = ("acme_trading_ltd",)
 _DAY_MS: Final = 86_400_000
 
 

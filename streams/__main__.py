@@ -1,0 +1,5 @@
+"""`python -m streams` is `portcullis`."""
+
+from streams.cli import main
+
+main()

@@ -1,0 +1,81 @@
+"""The journal of a partition: every event becomes a leaf of its RFC 6962 log, in the order in which it mattered.
+
+A micro-batch's events are written together, after it: the leaves to `audit.events`, one signed checkpoint to
+`audit.checkpoints`, and each approval with the proof that its own event is under that checkpoint.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from streams.audit.checkpoint import Checkpoint, sign_checkpoint
+from streams.audit.proof import encode_proofs
+from streams.core.merkle import BatchProver, Frontier, hash_leaf
+from streams.wire.headers import AUDIT_HEAD, TLOG_PROOF
+
+if TYPE_CHECKING:
+    from streams.engine.application import Header, Outputs
+    from streams.engine.tables import PartitionTable
+    from streams.wire.note import Signer
+
+_FRONTIER: Final = "frontier"
+
+
+@dataclass(frozen=True, slots=True)
+class _Approval:
+    index: int
+    key: bytes
+    value: bytes
+    headers: tuple[Header, ...]
+    head_bytes: int
+
+
+class Journal:
+    """One partition's log: its one writer."""
+
+    def __init__(
+        self, table: PartitionTable[bytes], outputs: Outputs, signer: Signer, topics: tuple[str, str, str]
+    ) -> None:
+        """Continue the log that the table's frontier describes; `topics`: events, checkpoints, approvals."""
+        self._table, self._outputs, self._signer = table, outputs, signer
+        self._events_topic, self._checkpoints_topic, self._approved_topic = topics
+        stored = table.get(_FRONTIER)
+        self._frontier = Frontier() if stored is None else Frontier.from_bytes(stored)
+        self._leaves: list[tuple[bytes, bytes]] = []
+        self._approvals: list[_Approval] = []
+
+    @property
+    def next_index(self) -> int:
+        """Return the leaf index of the next event."""
+        return self._frontier.size + len(self._leaves)
+
+    def append(self, key: bytes, leaf: bytes) -> None:
+        """Append an event; `leaf` is the value of its record in `audit.events`."""
+        self._leaves.append((key, leaf))
+
+    def approve(self, key: bytes, verdict: bytes, headers: tuple[Header, ...], head_bytes: int) -> None:
+        """Hold an approval back until the event appended last has its proof; its leaf's first bytes are the head."""
+        self._approvals.append(_Approval(self.next_index - 1, key, verdict, headers, head_bytes))
+
+    def finish(self) -> None:
+        """Write the batch: leaves, checkpoint, approvals with their proofs, and the new frontier."""
+        if not self._leaves:
+            return
+        prover = BatchProver(self._frontier, [hash_leaf(leaf) for _, leaf in self._leaves])
+        origin = self._signer.verifier.name
+        note = sign_checkpoint(Checkpoint(origin, prover.frontier.size, prover.root), self._signer)
+        send = self._outputs.send
+        for key, leaf in self._leaves:
+            send(self._events_topic, key, leaf)
+        send(self._checkpoints_topic, origin.encode(), note)
+        if self._approvals:
+            proofs, first = encode_proofs(prover, note), self._frontier.size
+            for approval in self._approvals:
+                place = approval.index - first
+                head = self._leaves[place][1][: approval.head_bytes]
+                proven = (*approval.headers, (TLOG_PROOF, proofs[place]), (AUDIT_HEAD, head))
+                send(self._approved_topic, approval.key, approval.value, proven)
+        self._frontier = prover.frontier
+        self._table.put(_FRONTIER, self._frontier.to_bytes())
+        self._leaves, self._approvals = [], []

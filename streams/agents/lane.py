@@ -1,0 +1,167 @@
+"""One partition's application: its records go to the agents in order, their effects into one micro-batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from streams.agents.alerts import Alerts
+from streams.agents.anomaly import AnomalyAgent
+from streams.agents.controls import ControlsAgent
+from streams.agents.gate import GateAgent
+from streams.agents.journal import Journal
+from streams.agents.post_trade import PostTradeAgent
+from streams.agents.recent import RecentIds
+from streams.agents.registry import RegistryAgent
+from streams.core.state import BotState
+from streams.names import TableName, Topic
+from streams.wire.decisions import AuditEvent, encode_audit_head
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from aiokafka.structs import ConsumerRecord
+
+    from streams.agents.references import References
+    from streams.engine.application import Outputs
+    from streams.engine.tables import PartitionTable, WindowedPartitionTable
+    from streams.wire.decisions import ScoreDetail
+    from streams.wire.note import Signer
+    from streams.wire.trust import TrustStore
+
+VERIFIED_BY: Final = "portcullis-gate"
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What all lanes of a worker share."""
+
+    trust: TrustStore
+    references: References
+    signer: Callable[[int], Signer]  # of a partition's log
+    prefix: str
+
+    def topic(self, topic: Topic) -> str:
+        """Return a topic's name on the cluster."""
+        return self.prefix + topic
+
+
+class Lane:
+    """The state of one partition and its agents; the engine's `Application`."""
+
+    def __init__(self, partition: int, tables: Mapping[str, Any], outputs: Outputs, services: Services) -> None:
+        self.partition = partition
+        self.services = services
+        self.references = services.references
+        self.outputs = outputs
+        self.now_us = 0
+        self.bots: PartitionTable[BotState] = tables[TableName.BOTS]
+        self.daily_value: WindowedPartitionTable[int] = tables[TableName.DAILY_VALUE]
+        topics = (Topic.AUDIT_EVENTS, Topic.AUDIT_CHECKPOINTS, Topic.ORDERS_APPROVED)
+        names = (services.topic(topics[0]), services.topic(topics[1]), services.topic(topics[2]))
+        self.journal = Journal(tables[TableName.LOG], outputs, services.signer(partition), names)
+        self.recent = RecentIds(tables[TableName.RECENT_IDS])
+        self.alerts = Alerts(self)
+        self.registry = RegistryAgent(self, tables[TableName.AGENTS])
+        self.anomaly = AnomalyAgent(self, tables[TableName.SCORES])
+        self.controls = ControlsAgent(self, tables[TableName.CONTROLS])
+        self.post_trade = PostTradeAgent(self, tables[TableName.OPEN_ORDERS])
+        self.gate = GateAgent(self)
+        self._agents = {
+            services.topic(Topic.AGENTS_COMMANDS): self.controls.on_command,
+            services.topic(Topic.RISK_CIRCUIT_BREAKERS): self.controls.on_breaker_event,
+            services.topic(Topic.AGENTS_REGISTRY): self.registry.on_record,
+            services.topic(Topic.TRADES_EXECUTED): self.post_trade.on_report,
+        }
+        self._orders = services.topic(Topic.ORDERS_REQUESTED)
+
+    def prepare(self, record: ConsumerRecord) -> object:
+        """Decode an order and check its signature, in a thread; other topics have little traffic."""
+        return self.gate.prepare(record) if record.topic == self._orders else None
+
+    def begin(self, now_us: int) -> None:
+        """Start a micro-batch at its decision time."""
+        self.now_us = now_us
+
+    def process(self, record: ConsumerRecord, prepared: Any) -> None:  # noqa: ANN401 - what `prepare` returned
+        """Give a record to its agent."""
+        if record.topic == self._orders:
+            self.gate.on_order(record, prepared)
+        else:
+            self._agents[record.topic](record)
+
+    def finish(self) -> None:
+        """End the micro-batch: forget what is over, write the log's leaves, checkpoint and proven approvals."""
+        self.recent.finish(self.journal.next_index)
+        self.gate.expire()
+        self.post_trade.expire()
+        self.journal.finish()
+
+    def bot(self, agent_id: str) -> BotState:
+        """Return the bot's state, a new one where it has none."""
+        state = self.bots.get(agent_id)
+        if state is None:
+            state = BotState()
+            self.bots.put(agent_id, state)
+        return state
+
+    def record_event(
+        self,
+        record: ConsumerRecord,
+        event_type: str,
+        agent_id: str,
+        bot: BotState | None,
+        **fields: Any,  # noqa: ANN401
+    ) -> None:
+        """Append an event that is no order's decision; `fields` are those of `AuditEvent` that differ from nothing."""
+        event = self.event(record, event_type, agent_id, bot, **fields)
+        self.journal.append(agent_id.encode(), encode_audit_head(event, None))
+
+    def event(  # noqa: PLR0913 - an event has many fields, and each is said by name
+        self,
+        record: ConsumerRecord,
+        event_type: str,
+        agent_id: str,
+        bot: BotState | None,
+        *,
+        subject: bytes | None = None,
+        signature: bytes | None = None,
+        signer: str | None = None,
+        score: ScoreDetail | None = None,
+        state_before: str = "ACTIVE",
+        policy_sha256: bytes | None = None,
+        authorised_by: str | None = None,
+        approved_by: str | None = None,
+        outcome: str = "NONE",
+        details: Mapping[str, str] | None = None,
+    ) -> AuditEvent:
+        """Return an event with its place in the log and in the bot's own gapless sequence."""
+        sequence = None
+        if bot is not None:
+            sequence = bot.audit_seq = bot.audit_seq + 1
+            self.bots.touch(agent_id)
+        appended_us = record.timestamp * 1000
+        return AuditEvent(
+            event_type,
+            agent_id,
+            sequence,
+            self.journal.next_index,
+            self.partition,
+            self.now_us,
+            self.now_us - appended_us,
+            record.topic,
+            record.offset,
+            appended_us,
+            subject,
+            signature,
+            signer,
+            score,
+            state_before,
+            state_before if bot is None else bot.trading_state.value,
+            policy_sha256,
+            authorised_by,
+            VERIFIED_BY,
+            approved_by,
+            outcome,
+            details or {},
+        )

@@ -1,0 +1,147 @@
+"""The worker's Faust app: its tables, its agents, and the lanes they feed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from streams.agents.lane import Lane, Services
+from streams.agents.references import References
+from streams.core.anomaly import BotProfile
+from streams.core.executions import Approval
+from streams.core.state import BotState
+from streams.engine.app import create_app
+from streams.engine.options import EngineOptions
+from streams.engine.reader import LatestReader
+from streams.names import LANE_SOURCES, TableName, Topic
+from streams.wire.devpki import log_signer
+from streams.wire.trust import load_trust
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Callable
+
+    from streams.engine.app import EngineApp
+    from streams.engine.sources import SourceBatch
+    from streams.settings import Settings
+
+DAY_S = 86_400.0
+RECENT_WINDOW_S = 60.0
+
+
+class RowList:
+    """Rows that are plain lists, as JSON."""
+
+    def encode(self, row: Any, /) -> bytes:  # noqa: ANN401 - any JSON
+        """Return the row's bytes."""
+        return orjson.dumps(row)
+
+    def decode(self, data: bytes, /) -> Any:  # noqa: ANN401
+        """Return the row."""
+        return orjson.loads(data)
+
+
+class RowOf:
+    """Rows of a class with `to_row` and `from_row`, as JSON."""
+
+    def __init__(self, of: Any) -> None:  # noqa: ANN401 - a class; its two methods are its own
+        self._from_row: Callable[[list[Any]], Any] = of.from_row
+
+    def encode(self, row: Any, /) -> bytes:  # noqa: ANN401
+        """Return the row's bytes."""
+        return orjson.dumps(row.to_row())
+
+    def decode(self, data: bytes, /) -> Any:  # noqa: ANN401
+        """Return the row."""
+        return self._from_row(orjson.loads(data))
+
+
+class RowBytes:
+    """Rows that are bytes already."""
+
+    def encode(self, row: bytes, /) -> bytes:
+        """Return the row itself."""
+        return row
+
+    def decode(self, data: bytes, /) -> bytes:
+        """Return the row itself."""
+        return data
+
+
+def build_app(settings: Settings, partitions: int) -> EngineApp:
+    """Return the Faust app of one worker.
+
+    Raises: PortcullisError where keys or trust material are missing.
+    """
+    references = References()
+    services = Services(
+        trust=load_trust(settings.pki),
+        references=references,
+        signer=lambda partition: log_signer(settings.pki, f"{settings.log_origin}/{partition}"),
+        prefix=settings.topic_prefix,
+    )
+    readers = [
+        LatestReader(
+            services.topic(topic),
+            bootstrap_servers=settings.kafka_bootstrap_servers,
+            on_record=on_record,
+            security=settings.kafka_security,
+        )
+        for topic, on_record in (
+            (Topic.MARKETS_REFERENCE, references.on_price),
+            (Topic.RISK_CIRCUIT_BREAKERS, references.on_breaker),
+        )
+    ]
+
+    def live() -> bool:
+        return all(reader.caught_up for reader in readers)
+
+    references.attach(live)
+    app = create_app(
+        _options(settings, partitions),
+        sources=[services.topic(topic) for topic in LANE_SOURCES],
+        factory=lambda partition, tables, outputs: Lane(partition, tables, outputs, services),
+        services=readers,
+        ready=live,
+    )
+    _declare_tables(app)
+    _declare_agents(app, settings.topic_prefix)
+    return app
+
+
+def _options(settings: Settings, partitions: int) -> EngineOptions:
+    return EngineOptions(
+        app_id=settings.topic_prefix + settings.app_id,
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        partitions=partitions,
+        instance_id=settings.instance_id or None,
+        session_timeout_ms=settings.session_timeout_ms,
+        fetch_wait_ms_min=settings.fetch_wait_ms_min,
+        fetch_wait_ms_max=settings.fetch_wait_ms_max,
+        batch_records_max=settings.batch_records_max,
+        verify_threads=settings.verify_threads,
+        security=settings.kafka_security,
+        data_dir=settings.home / "worker",
+    )
+
+
+def _declare_tables(app: EngineApp) -> None:
+    """Name each table and how its rows are written; Faust makes and restores their changelogs."""
+    app.Table(TableName.AGENTS, codec=RowBytes())
+    app.Table(TableName.BOTS, codec=RowOf(BotState))
+    app.Table(TableName.SCORES, codec=RowOf(BotProfile))
+    app.Table(TableName.DAILY_VALUE, codec=RowList()).tumbling(DAY_S)
+    app.Table(TableName.RECENT_IDS, codec=RowList()).tumbling(RECENT_WINDOW_S)
+    app.Table(TableName.OPEN_ORDERS, codec=RowOf(Approval))
+    app.Table(TableName.CONTROLS, codec=RowList())
+    app.Table(TableName.LOG, codec=RowBytes())
+
+
+def _declare_agents(app: EngineApp, prefix: str) -> None:
+    """Give each source topic its agent; its body hands micro-batches to the lanes and never raises."""
+    for topic in LANE_SOURCES:
+
+        @app.agent(app.topic(prefix + topic), name=str(topic))
+        async def agent(batches: AsyncIterable[SourceBatch]) -> None:
+            async for batch in batches:
+                await app.engine.deliver(batch)

@@ -1,0 +1,129 @@
+"""`portcullis agent`: register a bot, look at it, stop it, release it."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from streams.cli.output import JsonOption, finish, table
+from streams.settings import load_settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from streams.rig.commanding import Acknowledgement
+
+app = typer.Typer(help="Register bots, stop them, release them.", no_args_is_help=True)
+
+ByOption = Annotated[str, typer.Option("--by", help="The person who orders it; their key signs.")]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why, in the person's words.")]
+BotArgument = Annotated[str, typer.Argument(help="The bot's agent_id.")]
+
+
+@app.command("register")
+def register_command(
+    policy: Annotated[Path, typer.Argument(help="The policy document, JSON.", exists=True, dir_okay=False)],
+    *,
+    record: Annotated[
+        Path | None, typer.Option(help="A finished AgentRecord of the three parties instead of the local keys.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check policy, certificate and approvals, and put the bot on the registry; refuse what does not hold.
+
+    Without --record the local PKI plays all three parties: approver, operator and certificate authority.
+    """
+    from streams.rig.registering import register
+
+    result = register(load_settings(), policy.read_bytes(), None if record is None else record.read_bytes())
+
+    def show(console: Console) -> None:
+        if result.problems:
+            console.print(table("Refused", ("problem",), [(problem,) for problem in result.problems]))
+        else:
+            console.print(f"{result.agent_id} registered, policy {result.policy_id}")
+            console.print(f"credentials in {result.credentials}" if result.credentials else "")
+
+    finish(result.as_dict(), ok=not result.problems, as_json=as_json, show=show)
+
+
+@app.command("show")
+def show_command(agent: BotArgument, *, as_json: JsonOption = False) -> None:
+    """Show a bot's policy, approvals and trading state."""
+    from streams.rig.registering import describe
+
+    described = describe(load_settings(), agent)
+
+    def show(console: Console) -> None:
+        console.print(table(agent, ("what", "value"), list(described.items())))
+
+    finish(described, ok=bool(described.get("registered")), as_json=as_json, show=show)
+
+
+@app.command("kill")
+def kill_command(
+    agent: Annotated[str, typer.Argument(help="The bot's agent_id; none for a wider scope.")] = "",
+    *,
+    by: ByOption,
+    reason: ReasonOption,
+    market: Annotated[str, typer.Option(help="Stop a market for all bots.")] = "",
+    operator: Annotated[str, typer.Option(help="Stop all bots of an operator.")] = "",
+    everything: Annotated[bool, typer.Option("--all", help="Stop all bots.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Stop a bot, a market, an operator or everything, and show from which offset on it is in force."""
+    _command("KILL", _scope(agent, market, operator, everything=everything), by, reason, as_json=as_json)
+
+
+@app.command("release")
+def release_command(
+    agent: Annotated[str, typer.Argument(help="The bot's agent_id; none for a wider scope.")] = "",
+    *,
+    by: ByOption,
+    reason: ReasonOption,
+    market: Annotated[str, typer.Option(help="Release a market.")] = "",
+    operator: Annotated[str, typer.Option(help="Release an operator.")] = "",
+    everything: Annotated[bool, typer.Option("--all", help="Release everything.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Let what was stopped trade again; somebody else than who stopped it must ask."""
+    _command("RELEASE", _scope(agent, market, operator, everything=everything), by, reason, as_json=as_json)
+
+
+@app.command("revoke")
+def revoke_command(agent: BotArgument, *, by: ByOption, reason: ReasonOption, as_json: JsonOption = False) -> None:
+    """Revoke a bot's certificate for good; only a new registration with a new certificate trades again."""
+    _command("REVOKE", ("BOT", agent), by, reason, as_json=as_json)
+
+
+def _scope(agent: str, market: str, operator: str, *, everything: bool) -> tuple[str, str]:
+    given = [
+        (scope, target) for scope, target in (("BOT", agent), ("MARKET", market), ("OPERATOR", operator)) if target
+    ]
+    if everything:
+        given.append(("ALL", ""))
+    if len(given) != 1:
+        raise typer.BadParameter("name exactly one of: a bot, --market, --operator, --all")
+    return given[0]
+
+
+def _command(action: str, scope: tuple[str, str], by: str, reason: str, *, as_json: bool) -> None:
+    from streams.rig.commanding import give
+    from streams.wire.commands import Action, Command, Scope
+
+    command = Command(str(uuid.uuid4()), Action(action), Scope(scope[0]), scope[1], reason, by, time.time_ns() // 1000)
+    answer = give(load_settings(), command)
+    finish(answer.as_dict(), ok=answer.applied, as_json=as_json, show=lambda console: _show_answer(console, answer))
+
+
+def _show_answer(console: Console, answer: Acknowledgement) -> None:
+    for partition, (offset, text) in sorted(answer.partitions.items()):
+        console.print(f"partition {partition}, log offset {offset}: {text}")
+    if answer.applied:
+        console.print(f"in force everywhere {answer.effect_ms:.0f} ms after it was given")
+    else:
+        console.print("[bold red]not in force[/]: see the answers above", markup=True)

@@ -1,0 +1,109 @@
+"""`portcullis worker`, `warehouse`, `demo`, `hostile`: what runs."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import structlog
+import typer
+
+from streams.cli.output import JsonOption, finish, progress, table
+from streams.settings import load_settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from streams.rig.demo import DemoResult
+    from streams.rig.hostile import HostileResult
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def worker_command() -> None:
+    """Run a worker: gate, anomaly, registry, controls and post-trade on its share of the partitions."""
+    from streams import topics
+    from streams.app import build_app
+    from streams.engine.worker import run_worker
+
+    _log_to_stderr()
+    settings = load_settings()
+    settings.require_cluster()
+    topology = topics.load_topology(prefix=settings.topic_prefix)
+    sys.exit(run_worker(build_app(settings, topology.lanes)))
+
+
+def warehouse_command() -> None:
+    """Run the sink: committed records into ClickHouse, each exactly once."""
+    from streams.warehouse.sink import SinkOptions, run_sink
+
+    _log_to_stderr()
+    settings = load_settings()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    options = SinkOptions(settings.require_cluster(), settings.topic_prefix, security=settings.kafka_security)
+    run_sink(settings.warehouse, options, stop)
+
+
+def demo_command(
+    *,
+    tape: Annotated[Path | None, typer.Option("--input", help="Tick file; default: the one that comes along.")] = None,
+    orders: Annotated[int, typer.Option(min=1, max=10_000_000, help="Messages that the bots send.")] = 10_000,
+    bots: Annotated[int, typer.Option(min=1, max=100_000, help="Bots; 20 show every habit.")] = 20,
+    seed: Annotated[int, typer.Option(help="The same seed plans the same messages.")] = 1,
+    rate: Annotated[int, typer.Option(min=1, help="Messages per second at most.")] = 2_000,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the broker's data and the warehouse.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Real ticks become signed orders, are decided, logged, stored, reported and verified, on a real broker."""
+    from streams.rig.demo import DemoOptions, run_demo
+
+    settings = load_settings()
+    options = DemoOptions(tape=tape, orders=orders, bots=bots, seed=seed, rate=rate, keep=keep)
+    result = run_demo(replace(settings), options, progress.print)
+    finish(result.as_dict(), ok=result.ok, as_json=as_json, show=lambda console: _show_demo(console, result))
+
+
+def _show_demo(console: Console, result: DemoResult) -> None:
+    for made in result.tables():
+        console.print(table(*made))
+        console.print()
+    for line in result.sentences():
+        console.print(line)
+
+
+def hostile_command(
+    *,
+    count: Annotated[int, typer.Option(min=1, max=10_000_000, help="Messages.")] = 10_000,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same messages.")] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Throw mutated and random bytes at the gate: each must end as a verdict or a dead letter."""
+    from streams.rig.hostile import run_hostile
+
+    result = run_hostile(load_settings(), count=count, seed=seed, tell=progress.print)
+    finish(result.as_dict(), ok=result.ok, as_json=as_json, show=lambda console: _show_hostile(console, result))
+
+
+def _show_hostile(console: Console, result: HostileResult) -> None:
+    console.print(table("Hostile messages", ("what", "count"), list(result.as_dict().items())))
+
+
+COMMANDS = (demo_command, worker_command, warehouse_command, hostile_command)

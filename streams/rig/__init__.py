@@ -1,0 +1,1 @@
+"""The rig: everything of a run on one machine, started, fed, watched and stopped."""

@@ -1,0 +1,10 @@
+"""The rig's wall clock."""
+
+from __future__ import annotations
+
+import time
+
+
+def now_us() -> int:
+    """Return the time in microseconds UTC."""
+    return time.time_ns() // 1000

@@ -1,0 +1,144 @@
+"""The exchange of the rig: plays the tape as reference prices, and fills proven approvals on paper."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from confluent_kafka import OFFSET_BEGINNING, TopicPartition
+
+from streams.names import Topic
+from streams.rig.clock import now_us
+from streams.rig.producing import Sender
+from streams.rig.reading import partitions_of, reader, stored
+from streams.sim.venue import MassCancelScope, PaperVenue
+from streams.venue.approval import ApprovalRefusedError, ApprovalVerifier
+from streams.wire.avro import Schema, decode
+from streams.wire.executions import encode_execution_report
+from streams.wire.messages import encode_reference_price
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from streams.core.executions import ExecutionReport
+    from streams.rig.reading import Stored
+    from streams.settings import Settings
+    from streams.sim.markets import Market
+    from streams.sim.tape import Tick
+    from streams.wire.note import Verifier
+
+_REFERENCE_EVERY_S: Final = 0.05
+_REFERENCE_REFRESH_S: Final = 1.0
+_CONSUME_MAX: Final = 1_000
+_CONSUME_S: Final = 0.02
+
+
+class Exchange:
+    """A paper venue in a thread: market data out, approvals in, executions out."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        markets: Mapping[str, Market],
+        verifiers: Iterable[Verifier],
+        operators: Mapping[str, str],
+    ) -> None:
+        self._settings = settings
+        self._markets = markets
+        self._proofs = ApprovalVerifier(verifiers)
+        self._venue = PaperVenue(operators=operators)
+        self._lock = threading.Lock()
+        self._sender = Sender(settings.kafka_bootstrap_servers, settings.kafka_security)
+        self._prices: dict[str, int] = {}
+        self._published: dict[str, tuple[int, float]] = {}
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="exchange", daemon=True)
+        self._failure: BaseException | None = None
+        self.refused: list[str] = []
+
+    @property
+    def open_orders(self) -> int:
+        """Return how many orders may still trade."""
+        with self._lock:
+            return self._venue.open_orders
+
+    def start(self) -> None:
+        """Publish each market's first price and begin to trade."""
+        for market in self._markets.values():
+            self._prices[market.symbol] = market.first_price_e13
+        self._publish()
+        self._sender.flush()
+        self._thread.start()
+
+    def on_tick(self, tick: Tick) -> None:
+        """Take the next trade of the tape."""
+        with self._lock:
+            self._prices[tick.symbol] = tick.price_e13
+            self._send(self._venue.on_tick(tick, now_us()))
+
+    def stop(self) -> None:
+        """Stop trading; everything sent is acknowledged.
+
+        Raises: whatever ended the thread before.
+        """
+        self._stopping.set()
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+        self._sender.flush()
+
+    def _run(self) -> None:
+        try:
+            self._trade()
+        except BaseException as error:  # noqa: BLE001 - raised again by stop()
+            self._failure = error
+
+    def _trade(self) -> None:
+        topics = [self._topic(Topic.ORDERS_APPROVED), self._topic(Topic.VENUE_COMMANDS)]
+        consumer = reader(self._settings.kafka_bootstrap_servers, self._settings.kafka_security)
+        try:
+            consumer.assign([TopicPartition(t, p, OFFSET_BEGINNING) for t, p in partitions_of(consumer, topics)])
+            while not self._stopping.is_set():
+                for message in consumer.consume(_CONSUME_MAX, _CONSUME_S):
+                    if message.error() is None:
+                        self._take(stored(message))
+                self._publish()
+        finally:
+            consumer.close()
+
+    def _take(self, record: Stored) -> None:
+        with self._lock:
+            if record.topic == self._topic(Topic.VENUE_COMMANDS):
+                command = decode(Schema.MASS_CANCEL, record.value)
+                scope = MassCancelScope(command["scope"])
+                self._send(self._venue.mass_cancel(scope, command["target"], now_us()))
+                return
+            try:
+                approved = self._proofs.check(record.value, record.headers)
+            except ApprovalRefusedError as error:
+                self.refused.append(f"{record.topic}-{record.partition}@{record.offset}: {error}")
+                return
+            self._send(self._venue.on_approved(approved.order, now_us()))
+
+    def _send(self, reports: Iterable[ExecutionReport]) -> None:
+        for report in reports:
+            self._sender.send(
+                self._topic(Topic.TRADES_EXECUTED), report.agent_id.encode(), encode_execution_report(report)
+            )
+
+    def _publish(self) -> None:
+        """Write the prices that changed, and each from time to time so that it stays fresh."""
+        now_s = time.monotonic()
+        with self._lock:
+            for symbol, price_e13 in self._prices.items():
+                told_e13, told_s = self._published.get(symbol, (0, 0.0))
+                due = _REFERENCE_EVERY_S if told_e13 != price_e13 else _REFERENCE_REFRESH_S
+                if now_s - told_s < due:
+                    continue
+                self._published[symbol] = price_e13, now_s
+                price = self._markets[symbol].reference(price_e13, now_us())
+                self._sender.send(self._topic(Topic.MARKETS_REFERENCE), symbol.encode(), encode_reference_price(price))
+
+    def _topic(self, topic: Topic) -> str:
+        return self._settings.topic_prefix + topic

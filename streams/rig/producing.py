@@ -1,0 +1,83 @@
+"""Producers for the rig: plain ones, as bots, markets and operators use them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from confluent_kafka import KafkaException, Producer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from confluent_kafka import KafkaError, Message
+
+    from streams.wire.headers import Header
+
+_POLL_S: Final = 0.05
+_FLUSH_S: Final = 60.0
+
+
+class Sender:
+    """A producer that counts what the broker acknowledged and keeps the first error."""
+
+    def __init__(self, bootstrap_servers: str, security: Mapping[str, str], **extra: Any) -> None:  # noqa: ANN401
+        self._producer = Producer(
+            {
+                "bootstrap.servers": bootstrap_servers,
+                "enable.idempotence": True,
+                # Java's choice of partition: a bot's records must meet in one partition whatever client writes them.
+                "partitioner": "murmur2_random",
+                "linger.ms": 2,
+                "queue.buffering.max.messages": 200_000,
+                **security,
+                **extra,
+            }
+        )
+        self.acknowledged = 0
+        self._error: KafkaError | None = None
+
+    def send(
+        self,
+        topic: str,
+        key: bytes,
+        value: bytes | None,
+        headers: Sequence[Header] = (),
+        *,
+        partition: int | None = None,
+    ) -> None:
+        """Queue a record; waits while the queue is full.
+
+        Raises: KafkaException where an earlier record was not acknowledged.
+        """
+        where = -1 if partition is None else partition  # -1: by key
+        while True:
+            try:
+                self._producer.produce(
+                    topic, value, key, headers=list(headers), partition=where, on_delivery=self._delivered
+                )
+            except BufferError:
+                self._producer.poll(_POLL_S)
+            else:
+                break
+        self._producer.poll(0)
+        self._raise()
+
+    def flush(self) -> None:
+        """Wait until everything is acknowledged.
+
+        Raises: KafkaException where something was not.
+        """
+        left = self._producer.flush(_FLUSH_S)
+        self._raise()
+        if left:
+            raise KafkaException(f"{left} records not acknowledged within {_FLUSH_S:g} s")
+
+    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
+        if error is None:
+            self.acknowledged += 1
+        else:
+            self._error = self._error or error
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise KafkaException(self._error)

@@ -1,0 +1,100 @@
+"""Reading topics as a read-committed stranger would: whole, from the first record to the last committed one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from confluent_kafka import Message
+
+_POLL_S: Final = 1.0
+_CONSUME_MAX: Final = 5_000
+_TIMEOUT_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A record as a topic holds it; `timestamp_us` is the broker's append time where the topic has LogAppendTime."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_us: int
+    key: bytes
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...]
+
+
+def stored(message: Message) -> Stored:
+    """Return a client's message as a record."""
+    headers = tuple(
+        (str(name), _bytes(value)) for name, value in cast("list[tuple[str, bytes | None]]", message.headers() or [])
+    )
+    return Stored(
+        message.topic() or "",
+        message.partition() or 0,
+        message.offset() or 0,
+        message.timestamp()[1] * 1000,
+        message.key() or b"",
+        message.value() or b"",
+        headers,
+    )
+
+
+def _bytes(value: bytes | str | None) -> bytes:
+    return value.encode() if isinstance(value, str) else value or b""
+
+
+def reader(bootstrap_servers: str, security: Mapping[str, str], **extra: Any) -> Consumer:  # noqa: ANN401
+    """Return a read-committed consumer outside every group."""
+    return Consumer(
+        {
+            "bootstrap.servers": bootstrap_servers,
+            "group.id": "portcullis-reader",
+            "isolation.level": "read_committed",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": 20,
+            **security,
+            **extra,
+        }
+    )
+
+
+def partitions_of(consumer: Consumer, topics: Iterable[str]) -> list[tuple[str, int]]:
+    """Return every partition of the topics.
+
+    Raises: KafkaException where a topic does not exist.
+    """
+    found = []
+    for topic in topics:
+        metadata = consumer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic]
+        if metadata.error is not None:
+            raise KafkaException(metadata.error)
+        found += [(topic, number) for number in sorted(metadata.partitions)]
+    return found
+
+
+def read_all(bootstrap_servers: str, topics: Iterable[str], security: Mapping[str, str]) -> Iterator[Stored]:
+    """Yield every committed record of the topics, in offset order per partition, up to the ends seen on the way."""
+    consumer = reader(bootstrap_servers, security)
+    try:
+        waiting = set(partitions_of(consumer, topics))
+        consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for topic, number in sorted(waiting)])
+        while waiting:
+            for message in consumer.consume(_CONSUME_MAX, _POLL_S):
+                error = message.error()
+                if error is None:
+                    yield stored(message)
+                elif error.name() == "_PARTITION_EOF":
+                    waiting.discard((message.topic() or "", message.partition() or 0))
+                else:
+                    raise KafkaException(error)
+    finally:
+        consumer.close()

@@ -1,0 +1,129 @@
+"""A stage: broker, topics, keys and a registered fleet, in a folder of its own and gone afterwards."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from streams import topics
+from streams.local.cluster import kafka_cluster
+from streams.names import Topic
+from streams.rig.processes import Service
+from streams.rig.producing import Sender
+from streams.sim.fleet import policies
+from streams.sim.markets import markets_of
+from streams.sim.signing import Keyring
+from streams.wire import devpki
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from streams.settings import Settings
+    from streams.sim.fleet import Bot
+    from streams.sim.markets import Market
+    from streams.sim.tape import Tick
+    from streams.topics import Topology
+    from streams.wire.keys import AgentCredentials
+    from streams.wire.note import Verifier
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A cluster with its topics, and a fleet that is registered on it."""
+
+    folder: Path
+    settings: Settings
+    topology: Topology
+    markets: dict[str, Market]
+    bots: tuple[Bot, ...]
+    credentials: dict[str, AgentCredentials]
+    keys: Keyring
+
+    @property
+    def partitions(self) -> int:
+        """Return the number of lanes."""
+        return self.topology.lanes
+
+    def topic(self, topic: Topic) -> str:
+        """Return a topic's name on the cluster."""
+        return self.settings.topic_prefix + topic
+
+    def verifiers(self) -> tuple[Verifier, ...]:
+        """Return the keys of all logs."""
+        return tuple(
+            devpki.log_signer(self.settings.pki, f"{self.settings.log_origin}/{number}").verifier
+            for number in range(self.partitions)
+        )
+
+    def sender(self) -> Sender:
+        """Return a producer."""
+        return Sender(self.settings.kafka_bootstrap_servers, self.settings.kafka_security)
+
+    def worker(self, name: str = "worker-1", **changes: object) -> Service:
+        """Return a worker process, not yet started; `changes` are settings of its own."""
+        settings = replace(self.settings, instance_id=name, **changes)  # type: ignore[arg-type]
+        return Service(name, ["worker"], settings, self.folder / "logs")
+
+    def warehouse(self) -> Service:
+        """Return the warehouse process, not yet started."""
+        return Service("warehouse", ["warehouse"], self.settings, self.folder / "logs")
+
+
+@contextmanager
+def open_stage(
+    folder: Path, settings: Settings, ticks: Sequence[Tick], bots: tuple[Bot, ...], *, max_order_age_ms: int = 60_000
+) -> Iterator[Stage]:
+    """Yield a stage on the cluster that the settings name, else on a broker of its own.
+
+    The folder begins empty. On an existing cluster all topics get a prefix of their own and are deleted at the end.
+
+    Raises: BrokerUnavailableError, ClusterUnavailableError.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    existing = settings.kafka_bootstrap_servers
+    prefix = f"{settings.topic_prefix}{folder.name}-{time.time_ns() // 1_000_000}." if existing else ""
+    with kafka_cluster(folder / "kafka", address=existing or None) as servers:
+        ours = replace(
+            settings,
+            home=folder,
+            kafka_bootstrap_servers=servers,
+            warehouse_dsn=f"chdb:///{(folder / 'warehouse').absolute()}",
+            pki_dir=folder / "pki",
+            topic_prefix=prefix,
+        )
+        topology = topics.load_topology(prefix=prefix)
+        topics.apply(topology, servers)
+        try:
+            yield _with_fleet(folder, ours, topology, markets_of(ticks), bots, max_order_age_ms)
+        finally:
+            if existing:
+                topics.discard(topology, servers)
+
+
+def _with_fleet(
+    folder: Path,
+    settings: Settings,
+    topology: Topology,
+    markets: dict[str, Market],
+    bots: tuple[Bot, ...],
+    max_order_age_ms: int,
+) -> Stage:
+    """Make the keys of three parties, certify the bots and write their registrations."""
+    devpki.make_dev_pki(settings.pki)
+    documents = policies(bots, markets, datetime.now(UTC), max_order_age_ms=max_order_age_ms)
+    credentials = {}
+    keys = Keyring({})
+    sender = Sender(settings.kafka_bootstrap_servers, settings.kafka_security)
+    for agent_id, document in documents.items():
+        issued = credentials[agent_id] = devpki.issue_agent(settings.pki, document)
+        keys.add(agent_id, issued.private_key, issued.chain[0])
+        record = devpki.make_registration(settings.pki, document, issued)
+        sender.send(settings.topic_prefix + Topic.AGENTS_REGISTRY, agent_id.encode(), record)
+    sender.flush()
+    return Stage(folder, settings, topology, markets, bots, credentials, keys)

@@ -1,0 +1,89 @@
+"""The direction of imports: bytes → wire → core (pure) → effects, and each outside library in one place."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+STREAMS = Path(__file__).parent.parent / "streams"
+
+# Package → what it may import of ours. A package not named here may import everything but the command line.
+MAY_IMPORT = {
+    "core": {"core"},
+    "wire": {"core", "wire", "resources"},
+    "engine": {"engine"},
+    "audit": {"core", "wire", "audit"},
+    "agents": {"core", "wire", "audit", "engine", "agents", "names"},
+    "warehouse": {"core", "wire", "audit", "warehouse", "resources", "names", "settings"},
+    "reports": {"core", "wire", "audit", "warehouse", "reports", "resources", "names"},
+    "local": {"core", "local", "resources"},
+    "topics": {"core", "topics", "resources", "names"},
+    "settings": {"core"},
+    "names": set(),
+    "resources": set(),
+}
+OWNERS = {
+    "fastavro": {"wire"},
+    "cryptography": {"wire", "sim"},
+    "faust": {"engine", "agents", "app", "bench"},
+    "aiokafka": {"engine", "agents", "bench"},
+    "clickhouse_connect": {"warehouse"},
+    "chdb": {"warehouse"},
+    "typer": {"cli"},
+}
+# The oracle judges the gate, so it may not be built from it.
+ORACLE_MAY_NOT = {"streams.core.gate", "streams.core.windows", "streams.core.state", "streams.core.breaker"}
+
+
+def modules() -> list[Path]:
+    return sorted(p for p in STREAMS.rglob("*.py") if "_resources" not in p.parts)
+
+
+def package_of(path: Path) -> str:
+    return path.relative_to(STREAMS).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found.add(node.module or "")
+    return found
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(STREAMS)))
+def test_imports_go_one_way(path: Path) -> None:
+    package = package_of(path)
+    for name in imported(path):
+        root, _, rest = name.partition(".")
+        if root == "streams":
+            target = rest.partition(".")[0]
+            allowed = MAY_IMPORT.get(package)
+            assert allowed is None or not target or target in allowed, f"{package} imports {name}"
+            assert target != "cli" or package in {"cli", "__main__"}, f"{package} imports the command line"
+        elif root in OWNERS:
+            assert package in OWNERS[root], f"{package} imports {name}: only {sorted(OWNERS[root])} may"
+        elif package == "core":
+            assert root in sys.stdlib_module_names, f"the core imports {name}"
+
+
+def test_the_oracle_shares_no_code_with_the_gate() -> None:
+    for path in (STREAMS / "sim").glob("oracle*.py"):
+        assert not imported(path) & ORACLE_MAY_NOT
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(STREAMS)))
+def test_modules_stay_small(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 400
+
+
+def test_the_core_reads_no_clock_and_draws_no_lots() -> None:
+    banned = {"time", "random", "secrets", "os", "io", "socket", "logging", "threading", "asyncio", "subprocess"}
+    for path in (STREAMS / "core").glob("*.py"):
+        names = imported(path)
+        assert not {name.partition(".")[0] for name in names} & banned, path
+        assert "datetime.now" not in path.read_text(), path
