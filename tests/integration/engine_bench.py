@@ -253,7 +253,9 @@ def main() -> int:
     pairs = [item.partition("=") for item in rest]
     given: dict[str, Any] = {name: json.loads(value) for name, _, value in pairs}
     partitions = given.pop("partitions", 4)
-    numbers: dict[str, int] = {name: given.pop(name) for name in ("records", "per_second", "seconds", "kills") if name in given}
+    numbers: dict[str, int] = {
+        name: given.pop(name) for name in ("records", "per_second", "seconds", "kills") if name in given
+    }
     bench = Bench(bootstrap_servers, partitions, given)
     defaults: dict[str, tuple[Any, dict[str, int]]] = {
         "bulk": (bulk, {"records": 200_000}),

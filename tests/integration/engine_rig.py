@@ -1,5 +1,7 @@
 """What the engine's tests need around a real broker: topics, worker processes, and what they must have written."""
 
+import asyncio
+import functools
 import json
 import os
 import signal
@@ -9,11 +11,11 @@ import sys
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -61,10 +63,10 @@ class Rig:
         self.workers: list[Worker] = []
         self._produced: defaultdict[int, list[tuple[int, bytes, int]]] = defaultdict(list)
         self.producer = Producer({"bootstrap.servers": bootstrap_servers, "enable.idempotence": True, "log_level": 0})
-        admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+        self.admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
         names = [*((name, PARTITIONS) for name in ("commands", "trades", "orders", "decisions", "applied"))]
         topics = [NewTopic(self.prefix + name, count, 1) for name, count in [*names, ("prices", 1)]]
-        for made in admin.create_topics(topics).values():
+        for made in self.admin.create_topics(topics).values():
             made.result()
 
     def close(self) -> None:
@@ -92,6 +94,20 @@ class Rig:
         for number in numbers:
             self.order(number)
         self.producer.flush()
+
+    def delete_topic(self, topic: str) -> None:
+        self.admin.delete_topics([self.prefix + topic], operation_timeout=10)[self.prefix + topic].result()
+
+    def delete_group(self) -> None:
+        """Delete the workers' group and its offsets; its last member must have left."""
+        group = f"{self.prefix}totals"
+        self.admin.delete_consumer_groups([group])[group].result()
+
+    def delete_records(self, topic: str, *, partition: int) -> None:
+        """Delete all records of a partition, as retention would."""
+        everything = TopicPartition(self.prefix + topic, partition, OFFSET_END)
+        for deleted in self.admin.delete_records([everything]).values():
+            deleted.result()
 
     def read(self, topic: str, *, committed: bool = True) -> list[Message]:
         """Return all records of a topic from its first to its end as of now."""
@@ -240,3 +256,20 @@ def cpu_s(pid: int) -> float:
     """Return the CPU time that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def asynchronous(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run a test that is a coroutine."""
+
+    @functools.wraps(test)
+    def run(*arguments: Any, **named: Any) -> None:
+        asyncio.run(test(*arguments, **named))
+
+    return run
+
+
+async def until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
+    """Wait, on the event loop, until a condition holds; fails after a while."""
+    async with asyncio.timeout(within_s):
+        while not condition():  # noqa: ASYNC110 - the condition is anybody's
+            await asyncio.sleep(0.01)

@@ -1,0 +1,127 @@
+"""What ends a worker, what it survives, and what it says."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+
+from streams.engine.exits import ExitCode
+from streams.local import LocalKafka
+from tests.integration.engine_rig import Rig, Worker, wait_until
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
+    with LocalKafka(tmp_path_factory.mktemp("engine-failures")) as broker:
+        yield broker
+
+
+@pytest.fixture
+def rig(broker: LocalKafka, tmp_path: Path) -> Iterator[Rig]:
+    rig = Rig(broker.bootstrap_servers, tmp_path)
+    yield rig
+    rig.close()
+
+
+@pytest.fixture
+def worker(rig: Rig) -> Worker:
+    """Return a worker that has decided 100 orders."""
+    worker = rig.start_worker("one")
+    rig.orders(range(100))
+    rig.wait_for_decisions(100)
+    return worker
+
+
+def exit_code(rig: Rig, worker: Worker) -> int:
+    assert wait_until(lambda: worker.process.poll() is not None, 15), rig.logs()
+    return worker.process.returncode
+
+
+def goes_on(rig: Rig, decided: int) -> None:
+    """A new worker takes up where the old one ended, and nothing is decided twice or lost."""
+    worker = rig.start_worker("one")
+    rig.orders(range(decided, decided + 100))
+    rig.wait_for_decisions(decided + 100)
+    assert worker.terminate() == ExitCode.STOPPED
+    rig.check_exactly_once(decided + 100)
+
+
+def test_fenced_producer_ends_the_worker(rig: Rig, worker: Worker) -> None:
+    thief = Producer({"bootstrap.servers": rig.bootstrap_servers, "transactional.id": f"{rig.prefix}totals-2"})
+    thief.init_transactions(10)
+    rig.orders(range(100, 200))
+    assert exit_code(rig, worker) == ExitCode.FENCED
+    assert "exit_name=FENCED where=lane 2 cause=ProducerFenced" in worker.log.read_text()
+    goes_on(rig, 200)
+
+
+def test_refused_batch_ends_the_worker(rig: Rig, worker: Worker) -> None:
+    rig.send("commands", b"huge", key=1)
+    rig.producer.flush()
+    assert exit_code(rig, worker) == ExitCode.BATCH_REFUSED
+    assert "exit_name=BATCH_REFUSED where=lane 1 cause=MessageSizeTooLargeError" in worker.log.read_text()
+    assert rig.read("applied") == []
+
+
+def test_application_that_raises_ends_the_worker(rig: Rig, worker: Worker) -> None:
+    rig.send("commands", b"raise", key=3)
+    rig.producer.flush()
+    assert exit_code(rig, worker) == ExitCode.LANE_FAILURE
+    log = worker.log.read_text()
+    assert "exit_name=LANE_FAILURE where=lane 3 cause=RuntimeError message=asked to raise" in log
+    assert log.count("Traceback") == 1
+
+
+def test_missing_source_topic_ends_the_worker(rig: Rig) -> None:
+    rig.delete_topic("trades")
+    worker = rig.start_worker("one")
+    assert exit_code(rig, worker) == ExitCode.MISCONFIGURED
+    assert f"comes without ['{rig.prefix}trades']" in worker.log.read_text()
+
+
+def test_lost_group_offsets_end_the_worker(rig: Rig) -> None:
+    worker = rig.start_worker()
+    rig.orders(range(100))
+    rig.wait_for_decisions(100)
+    assert worker.terminate() == ExitCode.STOPPED
+    rig.delete_group()
+    worker = rig.start_worker()
+    assert exit_code(rig, worker) == ExitCode.POSITION_BROKEN
+    assert "the group's offsets are gone but its tables are there" in worker.log.read_text()
+
+
+def test_records_deleted_before_they_were_read_end_the_worker(rig: Rig, worker: Worker) -> None:
+    assert worker.terminate() == ExitCode.STOPPED
+    rig.orders(range(100, 200))
+    rig.delete_records("orders", partition=0)
+    worker = rig.start_worker("one")
+    rig.orders(range(200, 300))
+    assert exit_code(rig, worker) == ExitCode.POSITION_BROKEN
+    assert "were records deleted by age before they were read?" in worker.log.read_text()
+
+
+def test_survives_a_broker_outage(rig: Rig, worker: Worker, broker: LocalKafka) -> None:
+    broker.kill()
+    time.sleep(3)
+    broker.start()
+    rig.orders(range(100, 200))
+    rig.wait_for_decisions(200)
+    assert worker.process.poll() is None
+    assert len(worker.log.read_text().splitlines()) < 100
+    assert worker.terminate() == ExitCode.STOPPED
+    rig.check_exactly_once(200)
+
+
+def test_waits_for_the_broker_at_its_start(rig: Rig, broker: LocalKafka) -> None:
+    broker.kill()
+    worker = rig.start_worker("one")
+    assert wait_until(lambda: "no broker, trying again" in worker.log.read_text(), 15)
+    broker.start()
+    rig.orders(range(100))
+    rig.wait_for_decisions(100)
+    assert worker.terminate() == ExitCode.STOPPED
+    rig.check_exactly_once(100)

@@ -1,0 +1,196 @@
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.engine.tables import PartitionTable, WindowedPartitionTable
+
+DAY = 86_400_000_000
+
+
+class Row:
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+class RowCodec:
+    decoded = 0
+
+    def encode(self, row: Row, /) -> bytes:
+        return b"%d" % row.number
+
+    def decode(self, data: bytes, /) -> Row:
+        self.decoded += 1
+        return Row(int(data))
+
+
+class Record(NamedTuple):
+    offset: int
+    key: bytes | None
+    value: bytes | None
+
+
+def changes(table: PartitionTable[Row] | WindowedPartitionTable[Row]) -> list[tuple[bytes, bytes | None]]:
+    return list(table.take_changes())
+
+
+def test_each_changed_row_is_written_once() -> None:
+    table = PartitionTable(RowCodec())
+    row = Row(1)
+    table.put("b", row)
+    table.put("a", Row(7))
+    row.number = 2
+    table.touch("b")
+    table.touch("b")
+    assert changes(table) == [(b"b", b"2"), (b"a", b"7")]
+    assert changes(table) == []
+
+
+def test_deleted_row_leaves_a_tombstone_and_an_unknown_one_nothing() -> None:
+    table = PartitionTable(RowCodec())
+    table.put("a", Row(1))
+    changes(table)
+    table.delete("a")
+    table.delete("unknown")
+    assert table.get("a") is None
+    assert len(table) == 0
+    assert changes(table) == [(b"a", None)]
+
+
+def test_deleted_and_put_again_is_a_row() -> None:
+    table = PartitionTable(RowCodec())
+    table.put("a", Row(1))
+    table.delete("a")
+    table.put("a", Row(2))
+    assert changes(table) == [(b"a", b"2")]
+
+
+def test_touch_needs_a_row_that_was_got() -> None:
+    table = PartitionTable(RowCodec())
+    with pytest.raises(KeyError):
+        table.touch("a")
+
+
+def test_restored_rows_are_decoded_on_first_touch_only() -> None:
+    codec = RowCodec()
+    table = PartitionTable(codec)
+    table.restore(Record(offset, b"k%d" % offset, b"%d" % offset) for offset in range(1_000))
+    assert len(table) == 1_000
+    assert codec.decoded == 0
+    row = table.get("k500")
+    assert row is not None
+    assert row.number == 500
+    assert table.get("k500") is row
+    assert codec.decoded == 1
+    assert sorted(table.keys()) == sorted(f"k{number}" for number in range(1_000))
+    assert changes(table) == []
+
+
+def test_restore_passes_over_what_the_rows_include() -> None:
+    table = PartitionTable(RowCodec())
+    row = Row(5)
+    table.put("a", row)
+    table.position = 10
+    table.restore([Record(9, b"a", b"1"), Record(10, b"a", b"5")])
+    assert table.get("a") is row
+    table.restore([Record(11, b"a", b"6"), Record(12, b"b", b"7"), Record(13, b"b", None), Record(14, None, b"")])
+    assert [(key, found.number) for key, found in table.items()] == [("a", 6)]
+    assert table.position == 13
+
+
+def test_items_may_be_deleted_on_the_way() -> None:
+    table = PartitionTable(RowCodec())
+    for number in range(4):
+        table.put(f"k{number}", Row(number))
+    for key, row in table.items():
+        if row.number % 2:
+            table.delete(key)
+    assert sorted(table.keys()) == ["k0", "k2"]
+
+
+def test_windowed_rows_expire_by_event_time() -> None:
+    table = WindowedPartitionTable(RowCodec(), DAY)
+    for day in range(3):
+        for key in "ab":
+            table.put(key, table.window_start_us(day * DAY + 5), Row(day))
+    changes(table)
+    assert table.expire(DAY - 1) == 0
+    assert table.expire(2 * DAY) == 4
+    assert sorted(table.keys()) == [("a", 2 * DAY), ("b", 2 * DAY)]
+    assert changes(table) == [(key + b"\x00" + day.to_bytes(8), None) for day in (0, DAY) for key in (b"a", b"b")]
+    assert table.expire(2 * DAY) == 0
+
+
+def test_windowed_rows_are_restored_by_key_and_window() -> None:
+    source = WindowedPartitionTable(RowCodec(), DAY)
+    source.put("a\x00b", DAY, Row(1))
+    source.put("ä", 0, Row(2))
+    table = WindowedPartitionTable(RowCodec(), DAY)
+    table.restore(Record(offset, key, value) for offset, (key, value) in enumerate(changes(source)))
+    row = table.get("a\x00b", DAY)
+    assert row is not None
+    assert row.number == 1
+    assert table.get("a\x00b", 0) is None
+    table.restore([Record(5, "ä".encode() + bytes(9), None)])
+    assert table.expire(10 * DAY) == 1
+    assert len(table) == 0
+
+
+def test_windowed_row_is_deleted_alone() -> None:
+    table = WindowedPartitionTable(RowCodec(), DAY)
+    table.put("a", 0, Row(1))
+    table.put("a", DAY, Row(2))
+    table.delete("a", 0)
+    table.touch("a", DAY)
+    assert table.keys() == [("a", DAY)]
+    assert table.expire(DAY) == 0
+
+
+class Step(NamedTuple):
+    action: str
+    key: str
+    number: int
+    restart: bool
+
+
+steps = st.lists(
+    st.builds(
+        Step, st.sampled_from(["put", "add", "delete", "get"]), st.sampled_from("abc"), st.integers(0, 9), st.booleans()
+    ),
+    max_size=40,
+)
+
+
+@given(steps)
+def test_a_table_restored_from_its_changelog_is_the_table(script: list[Step]) -> None:
+    log: list[Record] = []
+    table, model = PartitionTable(RowCodec()), dict[str, int]()
+    for step in script:
+        apply(step, table, model)
+        if step.restart:
+            log += numbered(len(log), changes(table))
+            table = PartitionTable(RowCodec())
+            table.restore(log)
+        assert {key: row.number for key, row in table.items()} == model
+        assert len(table) == len(model)
+
+
+def apply(step: Step, table: PartitionTable[Row], model: dict[str, int]) -> None:
+    row = table.get(step.key)
+    assert (None if row is None else row.number) == model.get(step.key)
+    if step.action == "put":
+        table.put(step.key, Row(step.number))
+        model[step.key] = step.number
+    elif step.action == "add" and row is not None:
+        row.number += step.number
+        table.touch(step.key)
+        model[step.key] += step.number
+    elif step.action == "delete":
+        table.delete(step.key)
+        model.pop(step.key, None)
+
+
+def numbered(first: int, rows: list[tuple[bytes, bytes | None]]) -> Iterator[Record]:
+    return (Record(first + number, *row) for number, row in enumerate(rows))
