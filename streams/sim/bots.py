@@ -102,8 +102,8 @@ def _bursts(runaways: list[int], orders_total: int) -> list[tuple[int, int, int]
         return []
     each = min(_BURST_MAX, max(_BURST_MIN, orders_total // 20 // len(runaways)))
     each = min(each, orders_total // 4 // len(runaways))
-    step = orders_total // 2 // len(runaways)
-    return [(orders_total // 3 + step * nth, place, each) for nth, place in enumerate(runaways)]
+    step = orders_total // 4 // len(runaways)
+    return [(orders_total // 2 + step * nth, place, each) for nth, place in enumerate(runaways)]
 
 
 class _Desk:

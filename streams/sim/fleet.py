@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from streams.sim.markets import Market
 
 REGION: Final = "eu-west-1"
-_OPERATORS: Final = ("acme_trading_ltd",)
+OPERATOR: Final = "acme_trading_ltd"
 _DAY_MS: Final = 86_400_000
 
 
@@ -72,6 +72,8 @@ _ORDER: Final = (
     Habit.STALE,
     Habit.UNKNOWN,
 )
+# A runaway is busy before it runs away: the anomaly score must know what is usual for it.
+_WEIGHTS: Final = dict.fromkeys((*GOOD_HABITS, Habit.RUNAWAY), 12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,6 @@ class Bot:
 
     agent_id: str
     habit: Habit
-    operator: str
     weight: int
 
     @property
@@ -121,8 +122,7 @@ def fleet(count: int = 20, habits: tuple[Habit, ...] = _ORDER) -> tuple[Bot, ...
     for number in range(count):
         habit = habits[number % len(habits)]
         seen[habit] = seen.get(habit, 0) + 1
-        operator = _OPERATORS[number % len(_OPERATORS)]
-        bots.append(Bot(f"{habit.value}-{seen[habit]:02d}", habit, operator, 12 if habit in GOOD_HABITS else 2))
+        bots.append(Bot(f"{habit.value}-{seen[habit]:02d}", habit, _WEIGHTS.get(habit, 2)))
     return tuple(bots)
 
 
@@ -145,7 +145,7 @@ def _document(bot: Bot, markets: Mapping[str, Market], now: datetime, max_order_
     limits = _LIMITS.get(bot.habit, _GOOD if bot.habit in GOOD_HABITS else _Limits())
     return {
         "agent_id": bot.agent_id,
-        "operator": bot.operator,
+        "operator": OPERATOR,
         "operator_regulator_id": "ESMA-001234",
         "valid_from": _moment(now - timedelta(days=1)),
         "valid_until": _moment(now + timedelta(days=364)),

@@ -1,0 +1,375 @@
+"""The oracle's own rules: `topology/gate.md` again, in decimals and plain lists, sharing no code with the gate."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, Decimal
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+
+    from streams.sim.oracle_policy import Rules
+
+_DAY_US: Final = 86_400_000_000
+_BUCKET_US: Final = 100_000
+_BUCKETS_BEFORE: Final = 10
+_CENT_OF_CENT: Final = Decimal("0.0001")
+_MONEY: Final = Decimal("0.00001")
+_MONEY_MAX: Final = Decimal(10**38 - 1).scaleb(-5)  # what a verdict's decimal holds
+_SHOWN: Final = 60
+_IDENTIFIER: Final = re.compile(r"[A-Za-z0-9._-]{1,50}", re.ASCII)
+_ZERO: Final = Decimal(0)
+
+# The first reasons that count as the bot's own failure.
+_OWN_DOING: Final = (
+    "POLICY_NOT_IN_FORCE",
+    "INSTRUMENT_RESTRICTED",
+    "MARKET_NOT_ALLOWED",
+    "REGION_NOT_ALLOWED",
+    "VENUE_NOT_ALLOWED",
+    "OUTSIDE_TRADING_HOURS",
+    "INVALID_FIELD",
+    "INVALID_QUANTITY",
+    "INVALID_PRICE_INCREMENT",
+    "MAX_ORDER_VALUE_EXCEEDED",
+    "MAX_ORDER_VOLUME_EXCEEDED",
+    "PRICE_COLLAR_EXCEEDED",
+    "DAILY_VALUE_LIMIT_EXCEEDED",
+    "MESSAGE_RATE_EXCEEDED",
+    "DUPLICATE_ORDER",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An order as the oracle reads it, with everything that the log says about the moment of its decision."""
+
+    agent_id: str
+    cl_ord_id: str
+    orig_cl_ord_id: str | None
+    entering: bool
+    replacing: bool
+    symbol: str
+    venue: str
+    region: str
+    limit: bool
+    qty: Decimal
+    price: Decimal | None
+    transact_us: int
+    appended_us: int
+    now_us: int
+    score: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """The reference price that a decision used, from `markets.reference`."""
+
+    price: Decimal
+    eur_rate: Decimal
+    tick: Decimal
+    lot: Decimal
+    time_us: int
+
+
+@dataclass(slots=True)
+class Past:
+    """Everything that one registered bot did, as far as later decisions depend on it."""
+
+    rules: Rules
+    certificate_sha256: bytes
+    public_key: EllipticCurvePublicKey
+    valid_us: tuple[int, int]
+    received_us: int = 0
+    approved_value: dict[int, Decimal] = field(default_factory=dict)  # by UTC day
+    approved_count: Counter[int] = field(default_factory=Counter)  # by execution window
+    messages: Counter[int] = field(default_factory=Counter)  # by 100 ms
+    first_use_us: dict[str, int] = field(default_factory=dict)
+    failures: int = 0
+    tripped_at: int = 0
+    halted: bool = False
+    reducing: bool = False
+    open_until_us: int = 0
+    killed_by: set[str] = field(default_factory=set)
+    killed: bool = False
+    revoked: bool = False
+
+    def daily_value(self, received_us: int) -> Decimal:
+        """Return the approved value of the UTC day."""
+        return self.approved_value.get(received_us // _DAY_US, _ZERO)
+
+    @property
+    def state(self) -> str:
+        """Return the trading state."""
+        if self.halted:
+            return "HALTED"
+        return "REDUCING" if self.reducing else "ACTIVE"
+
+    def release(self) -> None:
+        """Clear what a person's RELEASE clears."""
+        self.killed = self.halted = self.reducing = False
+        self.killed_by = set()
+        self.open_until_us = self.failures = self.tripped_at = 0
+
+
+class Finding(NamedTuple):
+    """A check that must fail; limit and observed value as texts where the page fixes them."""
+
+    code: str
+    limit: str | None = None
+    observed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One decision to be made again."""
+
+    asked: Asked
+    past: Past
+    quote: Quote | None
+    identity: str  # empty: the message is the bot's own; else why not, in the page's words
+    killed: bool
+    market_open: bool
+    reader_behind: bool
+
+    @property
+    def genuine(self) -> bool:
+        """Say whether the message is authenticated."""
+        return not self.identity
+
+    @property
+    def received_us(self) -> int:
+        """Return when the message counts as received."""
+        return max(self.past.received_us, self.asked.appended_us)
+
+    @property
+    def usable(self) -> bool:
+        """Say whether the reference price can be used."""
+        quote, rules = self.quote, self.past.rules
+        if quote is None or self.reader_behind or min(quote.price, quote.eur_rate, quote.tick, quote.lot) <= 0:
+            return False
+        return abs(self.asked.now_us - quote.time_us) <= rules.reference_age_ms * 1000
+
+    @property
+    def value(self) -> Decimal | None:
+        """Return the order's value in EUR, rounded up to 5 decimals."""
+        asked, quote = self.asked, self.quote
+        if not asked.entering or quote is None or not self.usable:
+            return None
+        price = asked.price if asked.limit else quote.price
+        if price is None or price <= 0 or asked.qty <= 0:
+            return None
+        return (asked.qty * price * quote.eur_rate).quantize(_MONEY, ROUND_CEILING)
+
+
+def decide_again(case: Case) -> tuple[Finding, ...]:
+    """Return every check that must fail, in the order of the page."""
+    checks = _ALL if not case.asked.entering else _ENTERING
+    return tuple(finding for check in checks for finding in check(case))
+
+
+def shown_value(case: Case) -> Decimal | None:
+    """Return the value as a verdict can show it."""
+    value = case.value
+    return value if value is None or value <= _MONEY_MAX else None
+
+
+def remember(case: Case, reason: str) -> None:
+    """Take a decision into the bot's past; only the bot's own messages count."""
+    asked, past, rules, received_us = case.asked, case.past, case.past.rules, case.received_us
+    if not case.genuine:
+        return
+    past.received_us = received_us
+    past.messages[received_us // _BUCKET_US] += 1
+    if _IDENTIFIER.fullmatch(asked.cl_ord_id) and not _seen(case):
+        past.first_use_us[asked.cl_ord_id] = received_us
+    if asked.entering:
+        past.reducing = past.reducing and asked.now_us < past.open_until_us
+        if _crosses(asked.score, rules.breaker_score):
+            past.reducing = True
+            past.open_until_us = max(past.open_until_us, asked.now_us + rules.cooldown_s * 1_000_000)
+            past.halted = past.halted or _crosses(asked.score, rules.kill_score)
+    if reason == "NONE":
+        if asked.entering:
+            past.approved_value[received_us // _DAY_US] = past.daily_value(received_us) + (case.value or _ZERO)
+            past.approved_count[received_us // (rules.execution_window_s * 1_000_000)] += 1
+            past.failures = 0
+    elif reason in _OWN_DOING:
+        past.failures += 1
+        past.halted = past.halted or past.failures >= rules.failures_max
+    elif reason == "EXECUTION_THROTTLE_TRIPPED":
+        past.tripped_at = past.tripped_at or _executions(case)
+
+
+def _crosses(score: float | None, threshold: float) -> bool:
+    return score is not None and not score <= threshold
+
+
+def _seen(case: Case) -> bool:
+    first_us = case.past.first_use_us.get(case.asked.cl_ord_id)
+    return first_us is not None and case.received_us - first_us < case.past.rules.duplicate_window_s * 1_000_000
+
+
+def _executions(case: Case) -> int:
+    """Return the orders approved in the message's window, and one."""
+    return case.past.approved_count[case.received_us // (case.past.rules.execution_window_s * 1_000_000)] + 1
+
+
+def _text(value: Decimal | int) -> str:
+    return f"{Decimal(value).normalize():f}"
+
+
+def _milliseconds(age_us: int) -> str:
+    return _text(Decimal(age_us).scaleb(-3))
+
+
+def _shown(text: str) -> str:
+    """Return a message's own text as a verdict shows it."""
+    return ascii(text[:_SHOWN])[1:-1] + ("..." if len(text) > _SHOWN else "")
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(sorted(names))
+
+
+def _identity(case: Case) -> Iterator[Finding]:
+    if case.identity:
+        yield Finding("SIGNATURE_INVALID", "valid", case.identity)
+    not_before_us, not_after_us = case.past.valid_us
+    if not not_before_us <= case.received_us <= not_after_us:
+        yield Finding("CERTIFICATE_EXPIRED")
+    if case.past.revoked:
+        yield Finding("CERTIFICATE_REVOKED")
+
+
+def _standing(case: Case) -> Iterator[Finding]:
+    past, rules, now_us = case.past, case.past.rules, case.asked.now_us
+    if not rules.valid_from_us <= case.received_us < rules.valid_until_us:
+        yield Finding("POLICY_NOT_IN_FORCE")
+    if case.killed or past.killed:
+        yield Finding("KILL_SWITCH_ENGAGED", "none")
+    if past.halted:
+        yield Finding("TRADING_HALTED", "ACTIVE", "HALTED")
+    score = case.asked.score
+    no_score = score is None and case.genuine
+    if no_score or _crosses(score, rules.breaker_score) or now_us < past.open_until_us or not case.market_open:
+        yield Finding("CIRCUIT_BREAKER_ACTIVE")
+
+
+def _scope(case: Case) -> Iterator[Finding]:
+    asked, rules = case.asked, case.past.rules
+    if asked.symbol in rules.restricted_markets:
+        yield Finding("INSTRUMENT_RESTRICTED", "not restricted", _shown(asked.symbol))
+    if asked.symbol not in rules.allowed_markets:
+        yield Finding("MARKET_NOT_ALLOWED", _listed(rules.allowed_markets), _shown(asked.symbol))
+    if asked.region not in rules.allowed_regions:
+        yield Finding("REGION_NOT_ALLOWED", _listed(rules.allowed_regions), _shown(asked.region))
+    if asked.venue not in rules.allowed_venues:
+        yield Finding("VENUE_NOT_ALLOWED", _listed(rules.allowed_venues), _shown(asked.venue))
+    if not rules.is_open(case.received_us):
+        yield Finding("OUTSIDE_TRADING_HOURS")
+
+
+def _form(case: Case) -> Iterator[Finding]:
+    asked = case.asked
+    wrong = not _IDENTIFIER.fullmatch(asked.cl_ord_id)
+    if asked.entering and not asked.replacing:
+        wrong |= asked.orig_cl_ord_id is not None
+    else:
+        wrong |= asked.orig_cl_ord_id is None or not _IDENTIFIER.fullmatch(asked.orig_cl_ord_id)
+    if asked.entering:
+        wrong |= asked.qty <= 0 or asked.limit == (asked.price is None)
+        wrong |= asked.price is not None and asked.price <= 0
+    if wrong:
+        yield Finding("INVALID_FIELD")
+
+
+def _grid(case: Case) -> Iterator[Finding]:
+    asked, quote = case.asked, case.quote
+    if quote is None:
+        return
+    if asked.qty > 0 and quote.lot > 0 and asked.qty % quote.lot:
+        yield Finding("INVALID_QUANTITY", _text(quote.lot), _text(asked.qty))
+    if asked.price is not None and asked.price > 0 and quote.tick > 0 and asked.price % quote.tick:
+        yield Finding("INVALID_PRICE_INCREMENT", _text(quote.tick), _text(asked.price))
+
+
+def _size(case: Case) -> Iterator[Finding]:
+    asked, rules, value = case.asked, case.past.rules, case.value
+    if value is not None and value > rules.max_order_value:
+        yield Finding("MAX_ORDER_VALUE_EXCEEDED", _text(rules.max_order_value), _text(value))
+    qty_max = rules.max_order_qty.get(asked.symbol, _ZERO)
+    if asked.qty > qty_max:
+        yield Finding("MAX_ORDER_VOLUME_EXCEEDED", _text(qty_max), _text(asked.qty))
+    if case.usable and case.quote is not None and asked.limit and asked.price is not None:
+        distance = abs(asked.price - case.quote.price) * 10_000
+        if distance > rules.collar_bps * case.quote.price:
+            observed = (distance / case.quote.price).quantize(_CENT_OF_CENT, ROUND_CEILING)
+            yield Finding("PRICE_COLLAR_EXCEEDED", _text(rules.collar_bps), _text(observed))
+    if value is not None:
+        total = case.past.daily_value(case.received_us) + value
+        if total > rules.max_daily_value:
+            yield Finding("DAILY_VALUE_LIMIT_EXCEEDED", _text(rules.max_daily_value), _text(total))
+
+
+def _rate(case: Case) -> Iterator[Finding]:
+    bucket = case.received_us // _BUCKET_US
+    count = sum(case.past.messages[earlier] for earlier in range(bucket - _BUCKETS_BEFORE, bucket + 1))
+    count += case.genuine
+    if count > case.past.rules.messages_per_s:
+        yield Finding("MESSAGE_RATE_EXCEEDED", _text(case.past.rules.messages_per_s), _text(count))
+
+
+def _repetition(case: Case) -> Iterator[Finding]:
+    past, rules = case.past, case.past.rules
+    count = past.tripped_at or _executions(case)
+    if past.tripped_at or count > rules.executions_max:
+        yield Finding("EXECUTION_THROTTLE_TRIPPED", _text(rules.executions_max), _text(count))
+    if past.failures >= rules.failures_max:
+        yield Finding("CONSECUTIVE_FAILURES_EXCEEDED", _text(rules.failures_max), _text(past.failures))
+
+
+def _age(case: Case) -> Iterator[Finding]:
+    asked, received_us = case.asked, case.received_us
+    if _seen(case):
+        yield Finding("DUPLICATE_ORDER", None, _shown(asked.cl_ord_id))
+    age_ms = case.past.rules.order_age_ms
+    waited_us, sent_us = asked.now_us - received_us, received_us - asked.transact_us
+    if max(waited_us, abs(sent_us)) > age_ms * 1000:
+        observed_us = waited_us if waited_us > age_ms * 1000 else sent_us
+        yield Finding("STALE_ORDER", _text(age_ms), _milliseconds(observed_us))
+
+
+def _reference(case: Case) -> Iterator[Finding]:
+    if case.usable:
+        return
+    quote, limit_ms = case.quote, case.past.rules.reference_age_ms
+    if quote is None:
+        observed = "missing"
+    elif case.reader_behind:
+        observed = "reader not caught up"
+    elif min(quote.price, quote.eur_rate, quote.tick, quote.lot) <= 0:
+        observed = "not above zero"
+    else:
+        observed = _milliseconds(case.asked.now_us - quote.time_us)
+    yield Finding("REFERENCE_PRICE_UNAVAILABLE", _text(limit_ms), observed)
+
+
+_ENTERING: Final[tuple[Callable[[Case], Iterator[Finding]], ...]] = (
+    _identity,
+    _standing,
+    _scope,
+    _form,
+    _grid,
+    _size,
+    _rate,
+    _repetition,
+    _age,
+    _reference,
+)
+_ALL: Final[tuple[Callable[[Case], Iterator[Finding]], ...]] = (_identity, _form, _rate, _age)
