@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-_TIMEOUT_S: Final = 20.0
 _POLL_RECORDS: Final = 10_000
 
 
@@ -56,6 +55,7 @@ class SinkOptions:
     flush_ms: int = 500
     rows_max: int = 40_000
     bytes_max: int = 64_000_000
+    timeout_s: float = 20.0
     security: Mapping[str, str] = field(default_factory=dict)
 
     def consumer(self) -> Consumer:
@@ -217,28 +217,25 @@ def open_sink(dsn: str, options: SinkOptions, stop: Event) -> Iterator[Sink]:
     store = Store.open(dsn, pause=pause)
     consumer = options.consumer()
     try:
-        yield Sink(consumer, store, options, count_partitions(consumer, options.topic_prefix))
+        yield Sink(consumer, store, options, count_partitions(consumer, options))
     finally:
         consumer.close()
         store.close()
 
 
-def count_partitions(consumer: Consumer, topic_prefix: str) -> dict[str, int]:
+def count_partitions(consumer: Consumer, options: SinkOptions) -> dict[str, int]:
     """Return the stored topics and their numbers of partitions.
 
     Raises:
         SinkError: Kafka does not answer, or a topic is missing.
     """
     try:
-        known = consumer.list_topics(timeout=_TIMEOUT_S).topics
+        known = consumer.list_topics(timeout=options.timeout_s).topics
     except KafkaException as error:
         raise SinkError(f"Kafka does not answer: {error}") from error
-    counts = {
-        str(topic): len(known[topic_prefix + topic].partitions)
-        for topic in STORED_TOPICS
-        if topic_prefix + topic in known
-    }
-    missing = [topic_prefix + topic for topic in STORED_TOPICS if not counts.get(str(topic))]
+    names = {str(topic): options.topic_prefix + topic for topic in STORED_TOPICS}
+    counts = {topic: len(known[name].partitions) for topic, name in names.items() if name in known}
+    missing = [name for topic, name in names.items() if not counts.get(topic)]
     if missing:
         raise SinkError(f"topics missing: {', '.join(missing)}")
     return counts
@@ -247,8 +244,8 @@ def count_partitions(consumer: Consumer, topic_prefix: str) -> dict[str, int]:
 def read_ends(consumer: Consumer, options: SinkOptions) -> dict[tuple[str, int], int]:
     """Return each partition's end: the offset after its last committed record or marker."""
     ends: dict[tuple[str, int], int] = {}
-    for topic, count in count_partitions(consumer, options.topic_prefix).items():
+    for topic, count in count_partitions(consumer, options).items():
         for partition in range(count):
             place = TopicPartition(options.topic_prefix + topic, partition)
-            ends[topic, partition] = consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)[1]
+            ends[topic, partition] = consumer.get_watermark_offsets(place, timeout=options.timeout_s)[1]
     return ends
