@@ -28,6 +28,8 @@ VALUE_BYTES_MAX: Final = 1 << 20
 DECIMAL_BYTES_MAX: Final = 16
 DECIMAL_MAX: Final = 10**38 - 1
 
+_INNER: Final = ("type", "items", "values")
+
 
 @unique
 class Schema(StrEnum):
@@ -81,6 +83,25 @@ def _parsed(schema: Schema) -> Any:  # noqa: ANN401 - fastavro's own form
     return fastavro.parse_schema(_plain(schema_document(schema)))
 
 
+@cache
+def _readable(schema: Schema) -> Any:  # noqa: ANN401 - fastavro's own form
+    return _without_negatives(_parsed(schema))
+
+
+def _without_negatives(node: Any) -> Any:  # noqa: ANN401 - a schema is any JSON
+    """Return a schema whose enums and unions are looked up in dicts: in a list, index -1 is the last member."""
+    if isinstance(node, list):
+        return {"type": "union"} | {place: _without_negatives(branch) for place, branch in enumerate(node)}
+    if not isinstance(node, dict):
+        return node
+    copy = {name: _without_negatives(value) if name in _INNER else value for name, value in node.items()}
+    if "fields" in node:
+        copy["fields"] = [{**field, "type": _without_negatives(field["type"])} for field in node["fields"]]
+    if "symbols" in node:
+        copy["symbols"] = dict(enumerate(node["symbols"]))
+    return copy
+
+
 def _plain(node: Any) -> Any:  # noqa: ANN401 - a schema is any JSON
     """Strip the logical types: decimals stay bytes, times stay integers."""
     if isinstance(node, dict):
@@ -114,7 +135,7 @@ def decode_body(schema: Schema, body: bytes) -> dict[str, Any]:
     """
     buffer = io.BytesIO(body)
     try:
-        record: dict[str, Any] = fastavro.schemaless_reader(buffer, _parsed(schema), None)
+        record: dict[str, Any] = fastavro.schemaless_reader(buffer, _readable(schema), None)
     except Exception as error:  # noqa: BLE001 - fastavro raises EOFError, IndexError, UnicodeDecodeError and more
         raise DecodeError(DeadLetterReason.NOT_AVRO, f"{schema}: {type(error).__name__}") from None
     if buffer.tell() != len(body):

@@ -1,4 +1,4 @@
-"""Avro's primitive encodings for the records written once per order. Source: Avro 1.12 specification, Binary encoding."""
+"""Avro's primitive encodings for the records written once per order. Source: Avro 1.12, Binary encoding."""
 
 from __future__ import annotations
 
