@@ -1,32 +1,43 @@
 """A PKI for development, drills and tests: all parties of a registration on one machine. Never for production.
 
-Layout: `trust/` is what workers read (see `streams.wire.trust`), `private/` holds the parties' keys, readable by the
-owner only, which in a firm are with the board, the operator, the CA and each person, and nowhere together.
+`trust/` is what workers read (see `streams.wire.trust`). `private/` holds the parties' keys, readable by their owner
+only; in a firm they are with the board, the operator, the CA and each person, and nowhere together. `chain/` has the
+certificate of the CA that issues to bots.
 """
 
 from __future__ import annotations
 
+import fcntl
 import secrets
-import time
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import orjson
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from streams.core.policy import parse_policy, policy_id
 from streams.wire.avro import Schema, encode
-from streams.wire.certificates import AGENT_URI, SCOPE_OID, public_key_of
+from streams.wire.certificate_fields import to_time
+from streams.wire.issuing import (
+    Issuer,
+    Validity,
+    agent_certificate,
+    intermediate_certificate,
+    pinned_certificate,
+    revocation_list,
+    root_certificate,
+    subject_name,
+)
 from streams.wire.keys import AgentCredentials, KeyFileError, SigningKey, load_private_key, private_pem, write_file
 from streams.wire.note import Signer
 from streams.wire.signatures import POLICY_TYPE, REGISTRATION_TYPE, sign, thumbprint
 from streams.wire.trust import FOLDER, Role
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 APPROVER: Final = "ceo@acme"
@@ -37,13 +48,11 @@ PEOPLE: Final = {
     "compliance_lead@acme": tuple(Role),
 }
 
-_PRIVATE: Final = "private"
+_FIRM: Final = "Acme Trading Ltd"
+_AUTHORITY: Final = "Third Party CA (development)"
 _ROOT: Final = "root-ca"
 _ISSUING: Final = "issuing-ca"
-_LIST_URI: Final = "http://crl.example/{}.crl"
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST_DAY: Final = datetime(2020, 1, 1, tzinfo=UTC)
-_LAST_DAY: Final = datetime(2050, 1, 1, tzinfo=UTC)
+_LIFE: Final = Validity(datetime(2020, 1, 1, tzinfo=UTC), datetime(2050, 1, 1, tzinfo=UTC))
 _LIST_LIFE: Final = timedelta(days=365)
 _LIST_RENEWAL: Final = timedelta(days=30)
 _AGENT_LIFE: Final = timedelta(days=398)
@@ -51,17 +60,18 @@ _BACKDATED: Final = timedelta(days=1)
 
 
 def make_dev_pki(folder: Path) -> None:
-    """Make what is missing of the parties' keys, certificates, revocation lists and seeds; renew lists that run out."""
-    root = _authority(folder, _ROOT, folder / FOLDER / "ca", None)
-    issuing = _authority(folder, _ISSUING, folder / "chain", root)
-    for name in (_ROOT, _ISSUING):
-        _renew_list(folder, name, root if name == _ROOT else issuing)
-    _pinned(folder, "approvers", APPROVER, "approver", ())
-    _pinned(folder, "operators", OPERATOR, "operator", ())
-    for person, roles in PEOPLE.items():
-        _pinned(folder, "people", person, f"person-{person}", roles)
-    for name in ("log", "report"):
-        _seed(folder, name)
+    """Make what is missing of the parties' keys, certificates and seeds; renew revocation lists that run out."""
+    with _locked(folder):
+        _make_authorities(folder)
+        for name in (_ROOT, _ISSUING):
+            if _list_runs_out(folder, name):
+                _publish_list(folder, name, ())
+        _make_pinned(folder, "approvers", APPROVER, ())
+        _make_pinned(folder, "operators", OPERATOR, ())
+        for person, roles in PEOPLE.items():
+            _make_pinned(folder, "people", person, roles)
+        for name in ("log", "report"):
+            _make_seed(folder, name)
 
 
 def issue_agent(
@@ -75,29 +85,23 @@ def issue_agent(
     """
     policy = parse_policy(policy_document)
     now = datetime.now(UTC)
-    key = ec.generate_private_key(ec.SECP256R1())
-    issuer = _load(folder / "chain" / f"{_ISSUING}.pem")
-    alternative = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(AGENT_URI + policy.agent_id)])
-    builder = (
-        _builder(_name(policy.agent_id, policy.operator), issuer.subject, key.public_key())
-        .not_valid_before(now - _BACKDATED if not_before_us is None else _second(not_before_us))
-        .not_valid_after(now + _AGENT_LIFE if not_after_us is None else _second(not_after_us))
-        .add_extension(alternative, critical=False)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(digital_signature=True), critical=True)
-        .add_extension(x509.UnrecognizedExtension(SCOPE_OID, b"\x04\x20" + policy.scope_sha256), critical=False)
+    validity = Validity(
+        now - _BACKDATED if not_before_us is None else to_time(not_before_us).replace(microsecond=0),
+        now + _AGENT_LIFE if not_after_us is None else to_time(not_after_us).replace(microsecond=0),
     )
-    builder = _below(builder, issuer, _ISSUING)
-    leaf = builder.sign(_private_key(folder, _ISSUING), SHA256()).public_bytes(Encoding.DER)
-    return AgentCredentials(policy.agent_id, key, (leaf, issuer.public_bytes(Encoding.DER)), thumbprint(leaf))
+    key = ec.generate_private_key(ec.SECP256R1())
+    issuer = _issuer(folder, _ISSUING)
+    name = subject_name(policy.agent_id, policy.operator)
+    leaf = agent_certificate(key.public_key(), name, validity, issuer, policy.scope_sha256).public_bytes(Encoding.DER)
+    chain = (leaf, issuer.certificate.public_bytes(Encoding.DER))
+    return AgentCredentials(policy.agent_id, key, chain, thumbprint(leaf))
 
 
 def make_registration(
     folder: Path, policy_document: bytes, credentials: AgentCredentials, *, at_us: int | None = None
 ) -> bytes:
     """Return a framed AgentRecord, signed by approver and operator at a moment in microseconds UTC, or now."""
-    moment = _EPOCH + timedelta(microseconds=time.time_ns() // 1000 if at_us is None else at_us)
+    moment = datetime.now(UTC) if at_us is None else to_time(at_us)
     statement = orjson.dumps(
         {
             "agent_id": credentials.agent_id,
@@ -106,173 +110,146 @@ def make_registration(
             "registered_at": f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}",
         }
     )
+    approver, operator = (_private_key(folder, role) for role in ("approvers", "operators"))
     return encode(
         Schema.AGENT_RECORD,
         {
             "agent_id": credentials.agent_id,
             "policy": policy_document,
-            "approver_signature": sign(_private_key(folder, "approver"), POLICY_TYPE, policy_document),
-            "approver_certificate": _pinned_der(folder, "approvers", APPROVER),
+            "approver_signature": sign(approver, POLICY_TYPE, policy_document),
+            "approver_certificate": _certificate(_pinned_path(folder, "approvers", APPROVER)),
             "registration": statement,
-            "operator_signature": sign(_private_key(folder, "operator"), REGISTRATION_TYPE, statement),
-            "operator_certificate": _pinned_der(folder, "operators", OPERATOR),
+            "operator_signature": sign(operator, REGISTRATION_TYPE, statement),
+            "operator_certificate": _certificate(_pinned_path(folder, "operators", OPERATOR)),
             "certificate_chain": list(credentials.chain),
         },
     )
 
 
 def revoke(folder: Path, serial: int) -> None:
-    """Publish a revocation list of the issuing CA that has this certificate, besides those that it had."""
-    issuer = _load(folder / "chain" / f"{_ISSUING}.pem")
-    _publish_list(folder, _ISSUING, issuer, (serial,))
+    """Publish the issuing CA's revocation list with this certificate added."""
+    with _locked(folder):
+        _publish_list(folder, _ISSUING, (serial,))
 
 
 def person_key(folder: Path, name: str) -> SigningKey:
     """Return the key with which a person signs commands. Raises: KeyFileError where there is no such person."""
     if name not in PEOPLE:
         raise KeyFileError(f"person: one of {', '.join(PEOPLE)} required, is {name[:60]!a}")
-    key = _private_key(folder, f"person-{name}")
-    return SigningKey(name, key, thumbprint(_pinned_der(folder, "people", name)))
+    certificate = _certificate(_pinned_path(folder, "people", name))
+    return SigningKey(name, _private_key(folder, f"people-{name}"), thumbprint(certificate))
 
 
 def log_signer(folder: Path, origin: str) -> Signer:
     """Return the signer of the audit log of this origin."""
-    return Signer.from_seed(origin, (folder / _PRIVATE / "log.seed").read_bytes())
+    return Signer.from_seed(origin, _seed(folder, "log"))
 
 
 def report_signer(folder: Path, name: str) -> Signer:
     """Return the signer of report batches under this key name."""
-    return Signer.from_seed(name, (folder / _PRIVATE / "report.seed").read_bytes())
+    return Signer.from_seed(name, _seed(folder, "report"))
 
 
-def _authority(folder: Path, name: str, where: Path, issuer: x509.Certificate | None) -> x509.Certificate:
-    path = where / f"{name}.pem"
-    if path.is_file():
-        return _load(path)
-    key = _make_key(folder, name)
-    subject = _name(f"Development {name}", "Third Party CA (development)")
-    builder = (
-        _builder(subject, subject if issuer is None else issuer.subject, key.public_key())
-        .not_valid_before(_FIRST_DAY)
-        .not_valid_after(_LAST_DAY)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=1 if issuer is None else 0), critical=True)
-        .add_extension(_usage(key_cert_sign=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-    )
-    signer = key
-    if issuer is not None:
-        builder, signer = _below(builder, issuer, _ROOT), _private_key(folder, _ROOT)
-    certificate = builder.sign(signer, SHA256())
-    write_file(path, certificate.public_bytes(Encoding.PEM))
-    return certificate
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Let one process at a time change the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
-def _pinned(folder: Path, role: str, name: str, key_name: str, units: tuple[str, ...]) -> None:
-    """Make a party's certificate: signed by its own key, trusted because it is in the folder."""
-    path = folder / FOLDER / role / f"{name}.pem"
-    if path.is_file():
-        return
-    key = _make_key(folder, key_name)
-    subject = _name(name, "Acme Trading Ltd", units)
-    builder = _builder(subject, subject, key.public_key()).not_valid_before(_FIRST_DAY).not_valid_after(_LAST_DAY)
-    builder = builder.add_extension(_usage(digital_signature=True), critical=True)
-    write_file(path, builder.sign(key, SHA256()).public_bytes(Encoding.PEM))
+def _make_authorities(folder: Path) -> None:
+    path = _authority_path(folder, _ROOT)
+    if not path.is_file():
+        key = _make_key(folder, _ROOT)
+        _write_certificate(path, root_certificate(key, subject_name("Development root", _AUTHORITY), _LIFE))
+    path = _authority_path(folder, _ISSUING)
+    if not path.is_file():
+        public_key = _make_key(folder, _ISSUING).public_key()
+        name = subject_name("Development issuing CA", _AUTHORITY)
+        _write_certificate(path, intermediate_certificate(public_key, name, _LIFE, _issuer(folder, _ROOT)))
 
 
-def _renew_list(folder: Path, name: str, issuer: x509.Certificate) -> None:
-    path = folder / FOLDER / "crl" / f"{name}.pem"
-    if path.is_file():
-        next_update = x509.load_pem_x509_crl(path.read_bytes()).next_update_utc
-        if next_update is not None and next_update - datetime.now(UTC) > _LIST_RENEWAL:
-            return
-    _publish_list(folder, name, issuer, ())
+def _make_pinned(folder: Path, role: str, name: str, units: Iterable[str]) -> None:
+    path = _pinned_path(folder, role, name)
+    if not path.is_file():
+        key = _make_key(folder, f"{role}-{name}" if role == "people" else role)
+        _write_certificate(path, pinned_certificate(key, subject_name(name, _FIRM, units), _LIFE))
 
 
-def _publish_list(folder: Path, name: str, issuer: x509.Certificate, serials: tuple[int, ...]) -> None:
-    path = folder / FOLDER / "crl" / f"{name}.pem"
-    now, number, entries = datetime.now(UTC), 1, {}
-    if path.is_file():
-        before = x509.load_pem_x509_crl(path.read_bytes())
-        number = before.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number + 1
-        entries = {entry.serial_number: entry.revocation_date_utc for entry in before}
-    builder = (
-        x509.CertificateRevocationListBuilder()
-        .issuer_name(issuer.subject)
-        .last_update(now)
-        .next_update(now + _LIST_LIFE)
-        .add_extension(x509.CRLNumber(number), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public_key_of(issuer)), critical=False)
-    )
-    for serial, date in (dict.fromkeys(serials, now) | entries).items():
-        entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(date).build()
-        builder = builder.add_revoked_certificate(entry)
-    write_file(path, builder.sign(_private_key(folder, name), SHA256()).public_bytes(Encoding.PEM))
+def _make_key(folder: Path, name: str) -> ec.EllipticCurvePrivateKey:
+    path = _private_path(folder, name)
+    if not path.is_file():
+        write_file(path, private_pem(ec.generate_private_key(ec.SECP256R1())), secret=True)
+    return load_private_key(path)
 
 
-def _seed(folder: Path, name: str) -> None:
-    path = folder / _PRIVATE / f"{name}.seed"
+def _make_seed(folder: Path, name: str) -> None:
+    path = folder / "private" / f"{name}.seed"
     if not path.is_file():
         write_file(path, secrets.token_bytes(32), secret=True)
     public_key = Signer.from_seed(name, path.read_bytes()).verifier.public_key
     write_file(folder / FOLDER / "keys" / f"{name}.pub", public_key)
 
 
-def _below(builder: x509.CertificateBuilder, issuer: x509.Certificate, issuer_name: str) -> x509.CertificateBuilder:
-    """Add what a certificate says of its issuer: its key, and where its revocation list is."""
-    point = x509.DistributionPoint([x509.UniformResourceIdentifier(_LIST_URI.format(issuer_name))], None, None, None)
-    return builder.add_extension(
-        x509.AuthorityKeyIdentifier.from_issuer_public_key(public_key_of(issuer)), critical=False
-    ).add_extension(x509.CRLDistributionPoints([point]), critical=False)
+def _list_runs_out(folder: Path, name: str) -> bool:
+    path = _list_path(folder, name)
+    next_update = x509.load_pem_x509_crl(path.read_bytes()).next_update_utc if path.is_file() else None
+    return next_update is None or next_update - datetime.now(UTC) < _LIST_RENEWAL
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key)
-    return builder.serial_number(x509.random_serial_number())
-
-
-def _name(common_name: str, organisation: str, units: tuple[str, ...] = ()) -> x509.Name:
-    parts = [(NameOID.ORGANIZATION_NAME, organisation)]
-    parts += [(NameOID.ORGANIZATIONAL_UNIT_NAME, str(unit)) for unit in units]
-    return x509.Name([x509.NameAttribute(oid, text) for oid, text in [*parts, (NameOID.COMMON_NAME, common_name)]])
-
-
-def _usage(*, digital_signature: bool = False, key_cert_sign: bool = False) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=digital_signature,
-        key_cert_sign=key_cert_sign,
-        crl_sign=key_cert_sign,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _make_key(folder: Path, name: str) -> ec.EllipticCurvePrivateKey:
-    path = folder / _PRIVATE / f"{name}.pem"
+def _publish_list(folder: Path, name: str, serials: Iterable[int]) -> None:
+    path = _list_path(folder, name)
+    now, number = datetime.now(UTC), 1
+    revoked = dict.fromkeys(serials, now)
     if path.is_file():
-        return load_private_key(path)
-    key = ec.generate_private_key(ec.SECP256R1())
-    write_file(path, private_pem(key), secret=True)
-    return key
+        before = x509.load_pem_x509_crl(path.read_bytes())
+        number = before.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number + 1
+        revoked |= {entry.serial_number: entry.revocation_date_utc for entry in before}
+    crl = revocation_list(_issuer(folder, name), number, revoked, Validity(now, now + _LIST_LIFE))
+    write_file(path, crl.public_bytes(Encoding.PEM))
+
+
+def _issuer(folder: Path, name: str) -> Issuer:
+    certificate = x509.load_der_x509_certificate(_certificate(_authority_path(folder, name)))
+    return Issuer(certificate, _private_key(folder, name), f"http://crl.example/{name}.crl")
+
+
+def _authority_path(folder: Path, name: str) -> Path:
+    return (folder / FOLDER / "ca" if name == _ROOT else folder / "chain") / f"{name}.pem"
+
+
+def _pinned_path(folder: Path, role: str, name: str) -> Path:
+    return folder / FOLDER / role / f"{name}.pem"
+
+
+def _list_path(folder: Path, name: str) -> Path:
+    return folder / FOLDER / "crl" / f"{name}.pem"
+
+
+def _private_path(folder: Path, name: str) -> Path:
+    return folder / "private" / f"{name}.pem"
 
 
 def _private_key(folder: Path, name: str) -> ec.EllipticCurvePrivateKey:
-    return load_private_key(folder / _PRIVATE / f"{name}.pem")
+    return load_private_key(_private_path(folder, name))
 
 
-def _pinned_der(folder: Path, role: str, name: str) -> bytes:
-    return _load(folder / FOLDER / role / f"{name}.pem").public_bytes(Encoding.DER)
-
-
-def _load(path: Path) -> x509.Certificate:
+def _seed(folder: Path, name: str) -> bytes:
+    path = folder / "private" / f"{name}.seed"
     try:
-        return x509.load_pem_x509_certificate(path.read_bytes())
+        return path.read_bytes()
     except OSError as error:
         raise KeyFileError(f"{path}: {error.strerror}") from None
 
 
-def _second(moment_us: int) -> datetime:
-    return _EPOCH + timedelta(seconds=moment_us // 1_000_000)
+def _certificate(path: Path) -> bytes:
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(Encoding.DER)
+    except OSError as error:
+        raise KeyFileError(f"{path}: {error.strerror}") from None
+
+
+def _write_certificate(path: Path, certificate: x509.Certificate) -> None:
+    write_file(path, certificate.public_bytes(Encoding.PEM))

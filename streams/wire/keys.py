@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -105,8 +106,7 @@ def private_pem(key: EllipticCurvePrivateKey) -> bytes:
 def write_file(path: Path, data: bytes, *, secret: bool = False) -> None:
     """Write a file whole or not at all; a secret one readable by its owner only, its new folders too."""
     path.parent.mkdir(mode=0o700 if secret else 0o755, parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.unlink(missing_ok=True)
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if secret else 0o644)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)

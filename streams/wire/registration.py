@@ -1,4 +1,4 @@
-"""Registrations: three parties' approvals of one bot, checked against each other. DESIGN: three parties, three keys.
+"""Registrations: three parties' approvals of one bot, checked against each other.
 
 The board's approver signs the policy, the operator signs the statement that ties policy and certificate together, and a
 third-party CA issues the certificate with the digest of the approved scope. No two of them may be one key.
@@ -10,22 +10,13 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
 
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
 from streams.core.documents import NAME, SHA256, DocumentReader, load_json
 from streams.core.errors import PortcullisError
 from streams.core.policy import Policy, PolicyError, parse_policy, policy_id
 from streams.core.reasons import Reason
 from streams.wire.avro import DecodeError, Schema, decode
-from streams.wire.certificates import (
-    CertificateError,
-    Chain,
-    check_chain,
-    common_name,
-    load_certificate,
-    public_key_of,
-    validity_us,
-)
+from streams.wire.certificate_fields import common_name, public_point, validity_us
+from streams.wire.certificates import CHAIN_MAX, CertificateError, Chain, check_chain, load_certificate, public_key_of
 from streams.wire.signatures import POLICY_TYPE, REGISTRATION_TYPE, is_valid, thumbprint
 
 if TYPE_CHECKING:
@@ -78,7 +69,7 @@ class _Statement:
 def check_registration(value: bytes, trust: TrustStore, at_us: int) -> Registration:
     """Check a framed AgentRecord at a moment in microseconds UTC.
 
-    Raises: RegistrationRefusedError with every problem. Source: RTS 6 Art. 5, 8 and 9; DESIGN section 6.
+    Raises: RegistrationRefusedError with every problem. Source: RTS 6 Art. 5(2) and 8.
     """
     try:
         record = decode(Schema.AGENT_RECORD, value, bytes_max=RECORD_BYTES_MAX)
@@ -231,28 +222,26 @@ def _require_separate_keys(
     holders: list[tuple[str, set[bytes]]] = []
     for role, certificate in zip(("approver", "operator"), parties, strict=True):
         if certificate is not None:
-            holders.append((role, {_point(public_key_of(certificate))}))
-    presented = [point for der in record["certificate_chain"][:9] if (point := _point_of(der))]
+            holders.append((role, {public_point(public_key_of(certificate))}))
+    presented = [point for der in record["certificate_chain"][:CHAIN_MAX] if (point := _point_of(der))]
     leaf = _point_of(record["certificate_chain"][0]) if record["certificate_chain"] else b""
-    authorities = {_point(public_key_of(root)) for root in trust.ca_roots}
+    authorities = {public_point(public_key_of(root)) for root in trust.ca_roots}
     holders.append(("CA", authorities | set(presented[1:] if leaf else presented)))
     if leaf:
         holders.append(("bot", {leaf}))
     for (one, keys), (other, others) in combinations(holders, 2):
         if keys & others:
             problems.append(f"{one} and {other}: two different keys required, have one")
-    for person in trust.people.values():
-        if leaf == _point(person.public_key):
-            problems.append(f"bot: another key than that of {person.name} required")
+    problems += [
+        f"bot: another key than that of {person.name} required"
+        for person in trust.people.values()
+        if leaf == public_point(person.public_key)
+    ]
 
 
 def _point_of(der: bytes) -> bytes:
     """Return the public point of a certificate, nothing where it has none that we take."""
     try:
-        return _point(public_key_of(load_certificate(der)))
+        return public_point(public_key_of(load_certificate(der)))
     except CertificateError:
         return b""
-
-
-def _point(key: EllipticCurvePublicKey) -> bytes:
-    return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)

@@ -12,12 +12,13 @@ from cryptography.x509.oid import NameOID
 
 from streams.core.documents import PERSON
 from streams.core.errors import PortcullisError
-from streams.wire.certificates import CertificateError, common_name, load_certificate, public_key_of, validity_us
+from streams.wire.certificate_fields import common_name, extension_of, public_point, validity_us
+from streams.wire.certificates import CertificateError, load_certificate, public_key_of
 from streams.wire.note import NoteError, Verifier
 from streams.wire.signatures import thumbprint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -76,17 +77,17 @@ def load_trust(folder: Path) -> TrustStore:
             raise TrustError(f"{folder / FOLDER / role}: at least 1 certificate required, has 0")
     for name, certificate in ca.items():
         _require_authority(folder / FOLDER / "ca" / name, certificate)
-    people: dict[bytes, Person] = {}
-    for name, certificate in _certificates(folder, "people").items():
-        people[thumbprint(certificate.public_bytes(Encoding.DER))] = _person(folder / FOLDER / "people" / name, certificate)
-    if not any(Role.KILL in person.roles for person in people.values()):
-        raise TrustError(f"{folder / FOLDER / 'people'}: at least 1 person who may {Role.KILL} required, has 0")
+    people = {
+        thumbprint(certificate.public_bytes(Encoding.DER)): _person(folder / FOLDER / "people" / name, certificate)
+        for name, certificate in _certificates(folder, "people").items()
+    }
+    _require_people(folder / FOLDER / "people", people.values())
     crls = tuple(_read(path, _load_crl) for path in _files(folder, "crl"))
     return TrustStore(approvers, operators, tuple(ca.values()), crls, people)
 
 
 def load_verifier(folder: Path, key: str, name: str) -> Verifier:
-    """Return the verifier of signed notes for `trust/keys/<key>.pub` (32 raw bytes) under a key name, as a log's origin.
+    """Return the verifier of notes for `trust/keys/<key>.pub` (32 raw bytes) under a key name, as a log's origin.
 
     Raises: TrustError where there is no such key.
     """
@@ -130,12 +131,20 @@ def _load_crl(data: bytes) -> x509.CertificateRevocationList:
 
 
 def _require_authority(path: Path, certificate: x509.Certificate) -> None:
-    try:
-        is_authority = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        is_authority = False
-    if not is_authority:
+    constraints = extension_of(certificate, x509.BasicConstraints)
+    if constraints is None or not constraints.ca:
         raise TrustError(f"{path}: a CA's certificate required, is {common_name(certificate)!r}")
+
+
+def _require_people(path: Path, people: Collection[Person]) -> None:
+    """Require somebody who may kill, and that nobody acts under two names: two must be two."""
+    if not any(Role.KILL in person.roles for person in people):
+        raise TrustError(f"{path}: at least 1 person who may {Role.KILL} required, has 0")
+    holders: dict[bytes, str] = {}
+    for person in people:
+        holder = holders.setdefault(public_point(person.public_key), person.name)
+        if holder != person.name:
+            raise TrustError(f"{path}: two different keys of {holder} and {person.name} required, have one")
 
 
 def _person(path: Path, certificate: x509.Certificate) -> Person:
