@@ -122,7 +122,7 @@ def _message_rate(_order: Order, situation: Situation, facts: Facts) -> Failure 
     return Failure(Reason.MESSAGE_RATE_EXCEEDED, str(limit), str(count), "MSG_PER_S")
 
 
-def executions_with_this(facts: Facts) -> int:
+def _executions_with_this(facts: Facts) -> int:
     """Return the orders approved in the throttle's window, this one included; once tripped, the count that tripped."""
     bot = facts.bot
     if bot.throttle_tripped_at:
@@ -131,7 +131,7 @@ def executions_with_this(facts: Facts) -> int:
 
 
 def _execution_throttle(_order: Order, _situation: Situation, facts: Facts) -> Failure | None:
-    count, limit = executions_with_this(facts), facts.policy.execution_max
+    count, limit = _executions_with_this(facts), facts.policy.execution_max
     if count <= limit and not facts.bot.throttle_tripped_at:
         return None
     return Failure(Reason.EXECUTION_THROTTLE_TRIPPED, str(limit), str(count), "ORDERS")
