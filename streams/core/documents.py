@@ -17,11 +17,11 @@ REGION: Final = re.compile(r"[a-z0-9-]{1,32}")
 MIC: Final = re.compile(r"[A-Z0-9]{4}")
 SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
-_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 # Not the names that mean something else on each machine, or count leap seconds.
 _ZONE: Final = re.compile(r"(?!(?:right|posix)/|(?:localtime|posixrules|Factory)$)[A-Za-z][A-Za-z0-9_+/-]{0,63}")
-_MINUTE: Final = re.compile(r"\d{2}:\d{2}")
-_INSTANT: Final = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?Z")
+_MINUTE: Final = re.compile(r"[0-9]{2}:[0-9]{2}")
+_INSTANT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z")
 _FREE_TEXT_MAX: Final = 500
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MISSING: Final = object()
@@ -73,7 +73,7 @@ class DocumentReader:
         """Note that a field breaks a rule."""
         path = ".".join(part for part in (self._path, name) if part) or "document"
         has = "is missing" if value is _MISSING else f"has {ascii(value)[:60]}"
-        self.problems.append(f"{path}: {rule}, {has}")
+        self.problems.append(f"{ascii(path)[1:-1]}: {rule}, {has}")
 
     def finish(self) -> None:
         """Note every field that nobody took."""

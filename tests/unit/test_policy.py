@@ -9,6 +9,8 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from streams.core.policy import POLICY_BYTES_MAX, Policy, PolicyError, parse_policy, policy_id, scope_sha256
 from tests.gate_world import DOCUMENT, document, eur, make_policy, qty, us
@@ -141,7 +143,7 @@ WRONG: list[tuple[str, list[Any]]] = [
     ("scope.allowed_regions", [[], ["EU"], ["a"] * 257]),
     ("scope.allowed_venues", [[], ["BIN"], ["BINAN"], ["bina"]]),
     ("scope.trading_hours.start", ["8:00", "24:00", "08:60", "08:00:00", 8, None]),
-    ("scope.trading_hours.end", ["", "noon"]),
+    ("scope.trading_hours.end", ["", "noon", "\uff11\uff17:00"]),
     ("scope.trading_hours.tz", ["", "Mars/Base", "../../etc/passwd", "/etc/localtime", "localtime", "right/UTC", 1]),
     ("scope.trading_hours.tz", ["America", "x" * 65, "posix/UTC", "Europe/Berlin\n"]),
     ("scope.trading_hours.exclude_weekends", [1, "true", None]),
@@ -249,6 +251,36 @@ def test_values_at_their_bounds_are_taken(path: str, value: object, field: str, 
     ids=range(13),
 )
 def test_what_is_no_json_object_is_refused(raw: bytes) -> None:
+    with pytest.raises(PolicyError):
+        parse_policy(raw)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(list(paths(DOCUMENT))), JSON)
+def test_any_value_anywhere_gives_a_policy_or_named_problems(path: str, value: object) -> None:
+    raw = json.dumps(document((path, value))).encode()
+    problems_found: tuple[str, ...] = ()
+    try:
+        policy = parse_policy(raw)
+    except PolicyError as refused:
+        problems_found = refused.problems
+    else:
+        assert policy.policy_id == sha256(raw).digest()
+        return
+    assert problems_found
+    assert all(problem.isascii() and problem.isprintable() for problem in problems_found)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=200))
+def test_any_bytes_are_refused_as_a_policy(raw: bytes) -> None:
     with pytest.raises(PolicyError):
         parse_policy(raw)
 
