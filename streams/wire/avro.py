@@ -29,6 +29,7 @@ DECIMAL_BYTES_MAX: Final = 16
 DECIMAL_MAX: Final = 10**38 - 1
 
 _INNER: Final = ("type", "items", "values")
+_NAMED: Final = "__named_schemas"
 
 
 @unique
@@ -99,6 +100,12 @@ def _without_negatives(node: Any) -> Any:  # noqa: ANN401 - a schema is any JSON
         copy["fields"] = [{**field, "type": _without_negatives(field["type"])} for field in node["fields"]]
     if "symbols" in node:
         copy["symbols"] = dict(enumerate(node["symbols"]))
+    if _NAMED in node:
+        # Where fastavro finds a type that is used a second time.
+        copy[_NAMED] = {
+            name: _without_negatives({key: value for key, value in named.items() if key != _NAMED})
+            for name, named in node[_NAMED].items()
+        }
     return copy
 
 

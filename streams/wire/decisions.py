@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from streams.core.orders import Failure, ReferencePrice
-from streams.core.reasons import Reason
-from streams.wire.avro import Schema, decode, decode_body, from_decimal, prefix
+from streams.core.reasons import DeadLetterReason, Reason
+from streams.wire.avro import DecodeError, Schema, decode, decode_body, from_decimal, prefix
 from streams.wire.binary import (
     NULL,
     VALUE,
@@ -238,15 +238,15 @@ def encode_audit_head(event: AuditEvent, verdict_bytes: int | None) -> bytes:
 
 
 def verdict_of(record: Mapping[str, Any]) -> Verdict:
-    """Return the verdict of a decoded record. Raises: DecodeError where a decimal is out of bounds."""
+    """Return the verdict of a decoded record. Raises: DecodeError where a decimal or reason is none of ours."""
     reference = record["reference"]
     return Verdict(
         agent_id=record["agent_id"],
         cl_ord_id=record["cl_ord_id"],
         approved=record["decision"] == "APPROVED",
-        reason=Reason(record["reason"]),
+        reason=_reason(record["reason"]),
         failures=tuple(
-            Failure(Reason(item["reason"]), item["limit"], item["observed"], item["unit"])
+            Failure(_reason(item["reason"]), item["limit"], item["observed"], item["unit"])
             for item in record["failures"]
         ),
         policy_sha256=record["policy_sha256"],
@@ -270,6 +270,13 @@ def verdict_of(record: Mapping[str, Any]) -> Verdict:
         signature=record["signature"],
         certificate_sha256=record["certificate_sha256"],
     )
+
+
+def _reason(text: str) -> Reason:
+    try:
+        return Reason(text)
+    except ValueError:
+        raise DecodeError(DeadLetterReason.NOT_AVRO, f"reason: a known code required, is {text[:40]!a}") from None
 
 
 def _decimal(record: Mapping[str, Any], name: str) -> int | None:

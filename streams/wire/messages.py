@@ -64,7 +64,8 @@ def order_of(record: Mapping[str, Any]) -> Order:
         record["transact_time"],
     )
     texts = len(order.cl_ord_id) + len(order.symbol) + len(order.ex_destination) + len(order.region)
-    if texts + len(order.orig_cl_ord_id or "") > _TEXT_CHARS_MAX:
+    texts += len(order.orig_cl_ord_id or "")
+    if texts > _TEXT_CHARS_MAX:
         raise DecodeError(
             DeadLetterReason.NOT_AVRO, f"texts: at most {_TEXT_CHARS_MAX} characters together, have {texts}"
         )

@@ -6,11 +6,30 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from streams.wire.certificate_fields import UNREADABLE, extension_of, from_time, subject_of, time_text, to_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+def load_list(pem: bytes) -> x509.CertificateRevocationList:
+    """Read a revocation list, every part of it.
+
+    Raises: ValueError where it is malformed, or has a critical extension: we know none, of a list or of an entry, so
+    such a list says nothing that we may rely on.
+    """
+    try:
+        crl = x509.load_pem_x509_crl(pem)
+        _ = crl.issuer, crl.last_update_utc, crl.next_update_utc
+        critical = [extension.oid for extension in crl.extensions if extension.critical]
+        critical += [extension.oid for entry in crl for extension in entry.extensions if extension.critical]
+    except UNREADABLE as error:
+        raise ValueError(f"a revocation list in PEM required ({ascii(str(error))[:120]})") from None
+    if critical:
+        raise ValueError(f"no critical extension allowed, has {critical[0].dotted_string}")
+    return crl
 
 
 def revocation_problem(
@@ -48,7 +67,7 @@ def _is_whole_list_of(crl: x509.CertificateRevocationList, issuer: x509.Certific
     """Say whether the CA signed this list and it is for all its certificates: delta and indirect lists are critical."""
     key = issuer.public_key()
     usage = extension_of(issuer, x509.KeyUsage)
-    if not isinstance(key, EllipticCurvePublicKey) or (usage is not None and not usage.crl_sign):
+    if not isinstance(key, EllipticCurvePublicKey | RSAPublicKey) or (usage is not None and not usage.crl_sign):
         return False
     try:
         return crl.is_signature_valid(key) and not any(extension.critical for extension in crl.extensions)

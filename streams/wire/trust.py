@@ -15,6 +15,7 @@ from streams.core.errors import PortcullisError
 from streams.wire.certificate_fields import common_name, extension_of, public_point, validity_us
 from streams.wire.certificates import CertificateError, load_certificate, public_key_of
 from streams.wire.note import NoteError, Verifier
+from streams.wire.revocation import load_list
 from streams.wire.signatures import thumbprint
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def load_trust(folder: Path) -> TrustStore:
         for name, certificate in _certificates(folder, "people").items()
     }
     _require_people(folder / FOLDER / "people", people.values())
-    crls = tuple(_read(path, _load_crl) for path in _files(folder, "crl"))
+    crls = tuple(_read(path, load_list) for path in _files(folder, "crl"))
     return TrustStore(approvers, operators, tuple(ca.values()), crls, people)
 
 
@@ -122,12 +123,6 @@ def _load_pem(data: bytes) -> x509.Certificate:
     if not common_name(certificate):
         raise ValueError("1 common name (CN) required")
     return certificate
-
-
-def _load_crl(data: bytes) -> x509.CertificateRevocationList:
-    crl = x509.load_pem_x509_crl(data)
-    _ = crl.issuer, crl.extensions, crl.last_update_utc, crl.next_update_utc
-    return crl
 
 
 def _require_authority(path: Path, certificate: x509.Certificate) -> None:
