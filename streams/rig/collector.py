@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
+from streams.core.errors import PortcullisError
 from streams.names import Topic
 from streams.rig.clock import now_us
 from streams.rig.reading import partitions_of, reader
 from streams.wire.decisions import decode_verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from streams.settings import Settings
 
 _CONSUME_MAX: Final = 2_000
 _CONSUME_S: Final = 0.02
 _ANSWERS: Final = (Topic.ORDERS_APPROVED, Topic.ORDERS_REJECTED, Topic.ORDERS_DEAD_LETTER)
+_POLL_S: Final = 0.02
+_SILENCE_S: Final = 60.0
+
+
+class MissingAnswersError(PortcullisError):
+    """Requests got neither verdict nor dead letter."""
 
 
 class Collector:
@@ -53,6 +63,21 @@ class Collector:
         """Raise what ended the thread, if anything did."""
         if self._failure is not None:
             raise self._failure
+
+    def wait_for(self, answers: int, check: Callable[[], None]) -> None:
+        """Wait until so many requests are answered; `check` may raise meanwhile.
+
+        Raises: MissingAnswersError where no answer comes for a minute.
+        """
+        last, since_s = self.answered, time.monotonic()
+        while self.answered < answers:
+            check()
+            self.check()
+            time.sleep(_POLL_S)
+            if self.answered != last:
+                last, since_s = self.answered, time.monotonic()
+            elif time.monotonic() - since_s > _SILENCE_S:
+                raise MissingAnswersError(f"{last} of {answers} answered, then none for {_SILENCE_S:g} s")
 
     def percentile_ms(self, share: float) -> float:
         """Return a percentile of the latencies so far, 0 where there are none."""

@@ -32,6 +32,7 @@ _REFERENCE_EVERY_S: Final = 0.05
 _REFERENCE_REFRESH_S: Final = 1.0
 _CONSUME_MAX: Final = 1_000
 _CONSUME_S: Final = 0.02
+_IDLE_S: Final = 0.5
 
 
 class Exchange:
@@ -55,6 +56,7 @@ class Exchange:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="exchange", daemon=True)
         self._failure: BaseException | None = None
+        self._busy_s = time.monotonic()
         self.refused: list[str] = []
 
     @property
@@ -76,6 +78,12 @@ class Exchange:
         with self._lock:
             self._prices[tick.symbol] = tick.price_e13
             self._send(self._venue.on_tick(tick, now_us()))
+
+    def stop_when_idle(self) -> None:
+        """Stop trading once no approval has come for a while."""
+        while time.monotonic() - self._busy_s < _IDLE_S and self._thread.is_alive():
+            time.sleep(_CONSUME_S)
+        self.stop()
 
     def stop(self) -> None:
         """Stop trading; everything sent is acknowledged.
@@ -108,6 +116,7 @@ class Exchange:
             consumer.close()
 
     def _take(self, record: Stored) -> None:
+        self._busy_s = time.monotonic()
         with self._lock:
             if record.topic == self._topic(Topic.VENUE_COMMANDS):
                 command = decode(Schema.MASS_CANCEL, record.value)

@@ -41,6 +41,7 @@ class Stage:
     topology: Topology
     markets: dict[str, Market]
     bots: tuple[Bot, ...]
+    policies: dict[str, bytes]
     credentials: dict[str, AgentCredentials]
     keys: Keyring
 
@@ -59,6 +60,10 @@ class Stage:
             devpki.log_signer(self.settings.pki, f"{self.settings.log_origin}/{number}").verifier
             for number in range(self.partitions)
         )
+
+    def operators(self) -> dict[str, str]:
+        """Return each bot's operator."""
+        return {bot.agent_id: bot.operator for bot in self.bots}
 
     def sender(self) -> Sender:
         """Return a producer."""
@@ -126,4 +131,4 @@ def _with_fleet(
         record = devpki.make_registration(settings.pki, document, issued)
         sender.send(settings.topic_prefix + Topic.AGENTS_REGISTRY, agent_id.encode(), record)
     sender.flush()
-    return Stage(folder, settings, topology, markets, bots, credentials, keys)
+    return Stage(folder, settings, topology, markets, bots, documents, credentials, keys)

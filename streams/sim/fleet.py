@@ -73,7 +73,7 @@ _ORDER: Final = (
     Habit.UNKNOWN,
 )
 # A runaway is busy before it runs away: the anomaly score must know what is usual for it.
-_WEIGHTS: Final = dict.fromkeys((*GOOD_HABITS, Habit.RUNAWAY), 12)
+_WEIGHTS: Final = {**dict.fromkeys(GOOD_HABITS, 12), Habit.RUNAWAY: 6}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,7 @@ class Bot:
 
     agent_id: str
     habit: Habit
+    operator: str
     weight: int
 
     @property
@@ -95,7 +96,7 @@ class _Limits:
     """What a policy allows: generous unless the bot's habit is to run into it."""
 
     order_value_eur: int = 50_000
-    daily_value_eur: int = 1_000_000_000
+    daily_value_eur: int = 20_000_000
     order_qty_eur: int = 100_000
     failures: int = 1_000
     collar_bps: int = 1_000
@@ -110,7 +111,7 @@ _LIMITS: Final = {
     Habit.FAT_FINGER: _Limits(failures=5, collar_bps=300),
     Habit.CAP_EXHAUSTER: _Limits(daily_value_eur=6_000),
     Habit.OVERTRADER: _Limits(executions=3),
-    Habit.RUNAWAY: _Limits(order_value_eur=5_000, messages_per_s=50),
+    Habit.RUNAWAY: _Limits(order_value_eur=5_000, messages_per_s=100),
 }
 _GOOD: Final = _Limits(failures=10)
 
@@ -122,7 +123,7 @@ def fleet(count: int = 20, habits: tuple[Habit, ...] = _ORDER) -> tuple[Bot, ...
     for number in range(count):
         habit = habits[number % len(habits)]
         seen[habit] = seen.get(habit, 0) + 1
-        bots.append(Bot(f"{habit.value}-{seen[habit]:02d}", habit, _WEIGHTS.get(habit, 2)))
+        bots.append(Bot(f"{habit.value}-{seen[habit]:02d}", habit, OPERATOR, _WEIGHTS.get(habit, 2)))
     return tuple(bots)
 
 
@@ -145,7 +146,7 @@ def _document(bot: Bot, markets: Mapping[str, Market], now: datetime, max_order_
     limits = _LIMITS.get(bot.habit, _GOOD if bot.habit in GOOD_HABITS else _Limits())
     return {
         "agent_id": bot.agent_id,
-        "operator": OPERATOR,
+        "operator": bot.operator,
         "operator_regulator_id": "ESMA-001234",
         "valid_from": _moment(now - timedelta(days=1)),
         "valid_until": _moment(now + timedelta(days=364)),
