@@ -95,9 +95,8 @@ def _play(stage: Stage, ticks: Sequence[Tick], options: DemoOptions, tell: Calla
         def progress(sent: int) -> None:
             check()
             refused = collector.rejected.total()
-            tell(
-                f"{sent:>8,} sent {collector.approved:>8,} approved {refused:>7,} refused {exchange.open_orders:>6,} open"
-            )
+            figures = ((sent, "sent"), (collector.approved, "approved"), (refused, "refused"))
+            tell("  ".join(f"{count:>7,} {what}" for count, what in (*figures, (exchange.open_orders, "open"))))
 
         began_s = time.monotonic()
         play(stage, exchange, ticks, options.orders, seed=options.seed, rate=options.rate, tell=progress)

@@ -53,6 +53,17 @@ class Service:
         self._settings = settings
         self._log = logs / f"{name}.log"
         self._process: GuardedProcess | None = None
+        self._exit_code: int | None = None
+
+    @property
+    def log_path(self) -> Path:
+        """Return the file with the log of the last run."""
+        return self._log
+
+    @property
+    def exit_code(self) -> int | None:
+        """Return the last run's exit code (128 + signal where one ended it), None while it runs."""
+        return self._exit_code if self._process is None else self._process.exit_code
 
     @property
     def pid(self) -> int:
@@ -75,13 +86,18 @@ class Service:
     def stop(self, *, timeout_s: float = 30.0) -> bool:
         """Ask the process to end; say whether it did in time."""
         process, self._process = self._process, None
-        return process is None or process.stop(timeout_s=timeout_s)
+        if process is None:
+            return True
+        in_time = process.stop(timeout_s=timeout_s)
+        self._exit_code = process.exit_code
+        return in_time
 
     def kill(self) -> None:
         """End the process at once (SIGKILL)."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()
+            self._exit_code = process.exit_code
 
     def require_running(self) -> None:
         """Raise ProcessEndedError, with the end of the log, where the process has ended by itself."""

@@ -29,6 +29,7 @@ class Sender:
                 "partitioner": "murmur2_random",
                 "linger.ms": 2,
                 "queue.buffering.max.messages": 200_000,
+                "log_level": 0,  # what is not acknowledged is raised
                 **security,
                 **extra,
             }

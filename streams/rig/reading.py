@@ -61,6 +61,7 @@ def reader(bootstrap_servers: str, security: Mapping[str, str], **extra: Any) ->
             "enable.partition.eof": True,
             "auto.offset.reset": "earliest",
             "fetch.wait.max.ms": 20,
+            "log_level": 0,  # a broker that is away shows as silence, and who waits has a time-out
             **security,
             **extra,
         }
@@ -81,11 +82,16 @@ def partitions_of(consumer: Consumer, topics: Iterable[str]) -> list[tuple[str, 
     return found
 
 
-def read_all(bootstrap_servers: str, topics: Iterable[str], security: Mapping[str, str]) -> Iterator[Stored]:
-    """Yield every committed record of the topics, in offset order per partition, up to the ends seen on the way."""
+def read_all(
+    bootstrap_servers: str, topics: Iterable[str], security: Mapping[str, str], *, partition: int | None = None
+) -> Iterator[Stored]:
+    """Yield every committed record of the topics, in offset order per partition, up to the ends seen on the way.
+
+    `partition`: of this number alone.
+    """
     consumer = reader(bootstrap_servers, security)
     try:
-        waiting = set(partitions_of(consumer, topics))
+        waiting = {place for place in partitions_of(consumer, topics) if partition in (None, place[1])}
         consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for topic, number in sorted(waiting)])
         while waiting:
             for message in consumer.consume(_CONSUME_MAX, _POLL_S):

@@ -94,21 +94,30 @@ def open_stage(
     existing = settings.kafka_bootstrap_servers
     prefix = f"{settings.topic_prefix}{folder.name}-{time.time_ns() // 1_000_000}." if existing else ""
     with kafka_cluster(folder / "kafka", address=existing or None) as servers:
-        ours = replace(
-            settings,
-            home=folder,
-            kafka_bootstrap_servers=servers,
-            warehouse_dsn=f"chdb:///{(folder / 'warehouse').absolute()}",
-            pki_dir=folder / "pki",
-            topic_prefix=prefix,
-        )
-        topology = topics.load_topology(prefix=prefix)
-        topics.apply(topology, servers)
+        ours = replace(settings, kafka_bootstrap_servers=servers, topic_prefix=prefix)
         try:
-            yield _with_fleet(folder, ours, topology, markets_of(ticks), bots, max_order_age_ms)
+            yield set_stage(folder, ours, ticks, bots, max_order_age_ms=max_order_age_ms)
         finally:
             if existing:
-                topics.discard(topology, servers)
+                topics.discard(topics.load_topology(prefix=prefix), servers)
+
+
+def set_stage(
+    folder: Path, settings: Settings, ticks: Sequence[Tick], bots: tuple[Bot, ...], *, max_order_age_ms: int = 60_000
+) -> Stage:
+    """Make a stage on the cluster that the settings name and leave it there; keys and warehouse are in the folder.
+
+    Raises: ClusterUnavailableError.
+    """
+    ours = replace(
+        settings,
+        home=folder,
+        warehouse_dsn=f"chdb:///{(folder / 'warehouse').absolute()}",
+        pki_dir=folder / "pki",
+    )
+    topology = topics.load_topology(prefix=settings.topic_prefix)
+    topics.apply(topology, settings.kafka_bootstrap_servers)
+    return _with_fleet(folder, ours, topology, markets_of(ticks), bots, max_order_age_ms)
 
 
 def _with_fleet(

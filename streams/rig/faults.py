@@ -1,0 +1,100 @@
+"""The plan of a chaos run: what dies when, a pure function of its seed."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from enum import StrEnum, unique
+from typing import Final
+
+_WINDOW_S: Final = 2.0
+_OUTAGE_MAX_S: Final = 3.0
+_STAY_MAX_S: Final = 2.0
+_SECOND_FAULT: Final = 0.4
+_WAREHOUSE_FAULT: Final = 0.5
+
+
+@unique
+class Fault(StrEnum):
+    """What may happen to a process."""
+
+    KILL_WORKER = "kill a worker"
+    STOP_WORKER = "stop a worker"
+    JOIN_THEN_STOP = "add a worker, then stop it"
+    JOIN_THEN_KILL = "add a worker, then kill it"
+    KILL_BROKER = "kill a broker"
+    KILL_WAREHOUSE = "kill the warehouse"
+    STOP_WAREHOUSE = "stop the warehouse"
+
+
+# Dealt like cards, so that few rounds show each kind: what a round is about comes from the first deck.
+_FIRST: Final = (Fault.KILL_WORKER, Fault.KILL_BROKER, Fault.JOIN_THEN_STOP) + (
+    (Fault.KILL_WORKER, Fault.KILL_WORKER, Fault.STOP_WORKER, Fault.KILL_BROKER, Fault.JOIN_THEN_KILL)
+)
+_FIRST_DEAL: Final = 3
+_SECOND: Final = (Fault.KILL_WORKER, Fault.STOP_WORKER, Fault.KILL_BROKER)
+_WAREHOUSE: Final = (Fault.KILL_WAREHOUSE, Fault.STOP_WAREHOUSE)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One fault: `at_s` after its round's begin; `target` chooses among equals; `lasts_s` until the next move.
+
+    A broker stays away for `lasts_s`; a worker that joined stays for it once it decides.
+    """
+
+    at_s: float
+    fault: Fault
+    target: int
+    lasts_s: float
+
+    def __str__(self) -> str:
+        return f"at {self.at_s:.2f} s: {self.fault} (target {self.target}, {self.lasts_s:.2f} s)"
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What happens at about the same time, before everything recovers."""
+
+    number: int
+    steps: tuple[Step, ...]
+
+    @property
+    def faults(self) -> frozenset[Fault]:
+        """Return what happens in the round."""
+        return frozenset(step.fault for step in self.steps)
+
+    def __str__(self) -> str:
+        return f"round {self.number}: " + "; ".join(map(str, self.steps))
+
+
+def plan_rounds(seed: int, count: int) -> tuple[Round, ...]:
+    """Return the rounds of a run; a shorter run of the same seed is the beginning of a longer one."""
+    rng = random.Random(seed)  # noqa: S311 - reproducible, not secret
+    deck: list[Fault] = []
+    rounds = []
+    for number in range(1, count + 1):
+        if not deck:
+            deck = _shuffled(rng)
+        faults = [deck.pop(0)]
+        if rng.random() < _SECOND_FAULT:
+            faults.append(rng.choice(_SECOND))
+        if rng.random() < _WAREHOUSE_FAULT:
+            faults.append(rng.choice(_WAREHOUSE))
+        steps = sorted((_step(fault, rng) for fault in faults), key=lambda step: step.at_s)
+        rounds.append(Round(number, tuple(steps)))
+    return tuple(rounds)
+
+
+def _shuffled(rng: random.Random) -> list[Fault]:
+    """Return the first deck: three of a kind each on top, so that three rounds show what matters most."""
+    first, rest = list(_FIRST[:_FIRST_DEAL]), list(_FIRST[_FIRST_DEAL:])
+    rng.shuffle(first)
+    rng.shuffle(rest)
+    return first + rest
+
+
+def _step(fault: Fault, rng: random.Random) -> Step:
+    at_s, target, share = rng.uniform(0, _WINDOW_S), rng.randrange(1_000), rng.random()
+    lasts_s = share * (_OUTAGE_MAX_S if fault is Fault.KILL_BROKER else _STAY_MAX_S)
+    return Step(at_s, fault, target, lasts_s)
