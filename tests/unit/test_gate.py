@@ -629,3 +629,40 @@ def test_only_the_bots_own_doing_counts_as_failure(case: Case) -> None:
     before = bot.consecutive_failures
     apply(order, replace(situation, bot=bot), decide(order, situation))
     assert bot.consecutive_failures == before + (case.reason in FAILURES)
+
+
+@pytest.mark.parametrize(
+    ("order", "reasons"),
+    [
+        (make_order(order_qty_e17=1), [Reason.INVALID_QUANTITY]),
+        (make_order(price_e13=1), [Reason.INVALID_PRICE_INCREMENT, Reason.PRICE_COLLAR_EXCEEDED]),
+    ],
+    ids=["quantity", "price"],
+)
+def test_the_smallest_amounts_are_well_formed_and_worth_something(order: Order, reasons: list[Reason]) -> None:
+    decision = decide(order, make_situation())
+    assert [failure.reason for failure in decision.failures] == reasons
+    assert decision.value_e5 == 1
+
+
+@pytest.mark.parametrize("order", [make_order(order_qty_e17=0), make_order(price_e13=0), make_order(price_e13=None)])
+def test_what_has_no_quantity_or_price_has_no_value(order: Order) -> None:
+    assert decide(order, make_situation()).value_e5 is None
+
+
+def test_a_reference_may_be_as_small_as_its_scales_allow() -> None:
+    reference = replace(REFERENCE, price_e13=1, eur_rate_e13=1, tick_size_e13=1, lot_size_e17=1)
+    assert decide(make_order(price_e13=1, order_qty_e17=1), make_situation(reference=reference)).approved
+
+
+@pytest.mark.parametrize(("value_e5", "carried"), [(10**38 - 1, 10**38 - 1), (10**38, None)])
+def test_the_verdicts_decimal_holds_38_digits(value_e5: int, carried: int | None) -> None:
+    one = replace(REFERENCE, price_e13=price("1"), eur_rate_e13=price("1"))
+    order = make_order(price_e13=price("1"), order_qty_e17=value_e5 * 10**12)
+    assert decide(order, make_situation(reference=one)).value_e5 == carried
+
+
+def test_a_stale_order_names_the_age_that_is_too_high() -> None:
+    waited_long_enough = make_situation(now_us=NOON + 10 * S_US)
+    order = make_order(transact_time_us=NOON - 20 * S_US)
+    assert decide(order, waited_long_enough).failures == (Failure(Reason.STALE_ORDER, "10000", "20000", "MS"),)

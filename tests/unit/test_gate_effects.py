@@ -147,6 +147,12 @@ def test_a_score_above_the_kill_threshold_halts_for_good() -> None:
     assert [failure.reason for failure in decision.failures] == [Reason.TRADING_HALTED]
 
 
+def test_a_score_at_the_breakers_threshold_opens_nothing() -> None:
+    desk = Desk()
+    assert desk.send(ORDER, NOON, score=0.75).approved
+    assert (desk.bot.trading_state, desk.bot.breaker_open_until_us) == (TradingState.ACTIVE, 0)
+
+
 def test_a_score_at_the_kill_threshold_opens_the_breaker_only() -> None:
     desk = Desk()
     desk.send(ORDER, NOON, score=0.85)
