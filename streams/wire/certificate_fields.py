@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import NameOID
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ UNREADABLE: Final = (
     TypeError,
     OverflowError,
     UnsupportedAlgorithm,
+    CryptographyDeprecationWarning,  # where warnings are errors, as in tests: it would be refused later anyhow
     x509.DuplicateExtension,
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
