@@ -1,8 +1,9 @@
 """Avro in Confluent framing: a zero byte, the schema's id in four bytes, the body. Strict in what it reads.
 
 Decimals are two's-complement integers with the schema's scale, and stay integers: `Decimal` would double the cost.
-A value has more than one Avro spelling (padded varints and integers); that is harmless, since signatures and leaves are
-over the bytes as received and nothing is ever compared after encoding it again.
+A value has more than one Avro spelling. Signatures and leaves are over the bytes as received, and nothing is looked up
+by an encoding of ours, so a second spelling never passes for the first. Padded decimals and blocks of any size mean the
+same to every reader; padded numbers do not once they pass ten bytes, so orders may have none (`messages`).
 """
 
 from __future__ import annotations
