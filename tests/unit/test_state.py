@@ -72,6 +72,18 @@ def test_a_score_that_is_none_is_not_kept(score: float | None) -> None:
     assert (bot.trading_state, bot.breaker_score) == (TradingState.REDUCING, None)
 
 
+@pytest.mark.parametrize("score", [0.0, 1.0])
+def test_the_extreme_scores_are_kept(score: float) -> None:
+    bot = BotState()
+    bot.open_breaker(99, score)
+    assert bot.breaker_score == score
+
+
+def test_a_new_bot_has_nothing_behind_it() -> None:
+    nothing = [0, 0, None, "ACTIVE", None, 0, None, None, None, None, 0, 0, 0, 0, 0]
+    assert BotState().to_row() == [1, *nothing]
+
+
 @pytest.mark.parametrize("row", [[], [1], [2, *BotState().to_row()[1:]], BotState().to_row()[:15]])
 def test_a_row_of_another_version_is_refused(row: list[object]) -> None:
     with pytest.raises(StateRowError):

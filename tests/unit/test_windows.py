@@ -35,6 +35,25 @@ def test_a_message_counts_for_eleven_buckets_and_no_longer() -> None:
     assert [counter.count_at((5 + later) * BUCKET) for later in range(13)] == [1] * 11 + [0, 0]
 
 
+def filled_counter() -> RateCounter:
+    counter = RateCounter()
+    for bucket in range(11):
+        for _ in range(bucket + 1):
+            counter.add(bucket * BUCKET)
+    return counter
+
+
+@pytest.mark.parametrize("steps", range(13))
+def test_each_step_drops_the_oldest_bucket_and_no_other(steps: int) -> None:
+    later = (10 + steps) * BUCKET
+    left = sum(range(1 + steps, 12))
+    counter = filled_counter()
+    assert counter.count_at(later) == left
+    counter.add(later)
+    assert counter.count_at(later) == left + 1
+    assert sum(counter.to_row()[1:]) == left + 1
+
+
 def test_counting_changes_nothing() -> None:
     counter = RateCounter()
     for at in (0, BUCKET, 3 * BUCKET):
