@@ -148,7 +148,7 @@ def _statement(document: bytes, problems: list[str]) -> _Statement | None:
     try:
         body = load_json(document)
     except (ValueError, RecursionError) as error:
-        problems.append(f"registration: JSON required ({ascii(error)[:120]})")
+        problems.append(f"registration: JSON required ({ascii(str(error))[:120]})")
         return None
     reader = DocumentReader(body, "registration", [])
     statement = _Statement(
