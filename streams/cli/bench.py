@@ -1,0 +1,65 @@
+"""`portcullis bench`: the worker beside its peers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from streams.cli.output import JsonOption, finish, progress, table
+from streams.settings import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.console import Console
+
+
+def bench_command(  # noqa: PLR0913 - each is an option of the command
+    *,
+    orders: Annotated[int, typer.Option(min=1_000, max=10_000_000, help="Orders of the backlog.")] = 60_000,
+    bots: Annotated[int, typer.Option(min=1, max=100_000, help="Bots; all keep to their policies.")] = 100,
+    workers: Annotated[int, typer.Option(min=1, max=4, help="Worker processes.")] = 1,
+    rate: Annotated[int, typer.Option(min=1, help="Orders per second of the latency run.")] = 500,
+    seconds: Annotated[float, typer.Option(min=1, help="Length of each latency run.")] = 10.0,
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="Rounds; the figures are medians.")] = 3,
+    peers: Annotated[bool, typer.Option(help="Run the leanest loop and plain Faust beside it.")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """CPU per order, orders per second and latency, beside the leanest possible loop and plain Faust."""
+    from streams.bench.contest import BenchOptions, as_dict, run_bench
+
+    options = BenchOptions(
+        orders=orders, bots=bots, workers=workers, rate=rate, seconds=seconds, rounds=rounds, peers=peers
+    )
+    result = as_dict(run_bench(load_settings(), options, progress.print))
+    finish(result, ok=True, as_json=as_json, show=lambda console: _show(console, result))
+
+
+def _show(console: Console, result: Mapping[str, Any]) -> None:
+    rows = []
+    for name, prefix in (("Portcullis", ""), ("leanest loop", "lean_"), ("plain Faust", "faust_")):
+        if f"{prefix}cpu_us_per_order" not in result:
+            continue
+        light = result.get(f"{prefix}latency_ms", {})
+        rows.append(
+            (
+                name,
+                f"{result[f'{prefix}cpu_us_per_order']:.0f}",
+                f"{result[f'{prefix}orders_per_second']:,}",
+                result.get(f"{prefix}cpu_us_per_order_at_rate", "-"),
+                light.get("p50", "-"),
+                light.get("p99", "-"),
+                f"{result[f'{prefix}rss_mb']:.0f}",
+            )
+        )
+    at = f"at {result['rate']}/s"
+    columns = ("who", "CPU us/order", "orders/s", f"CPU us {at}", f"p50 ms {at}", f"p99 ms {at}", "RSS MB")
+    console.print(table("One order", columns, rows))
+    heavy = result["latency_ms_at_70_percent"]
+    console.print(
+        f"\nAt {heavy['rate']:,}/s, 70 % of the backlog's speed: p50 {heavy['p50']} ms, p99 {heavy['p99']} ms."
+    )
+    console.print(f"An empty transaction takes {result['empty_transaction_ms']} ms.")
+    for name, ratio in result["ratios"].items():
+        console.print(f"{name.replace('_', ' ')}: {ratio}")
