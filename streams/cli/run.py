@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import structlog
 import typer
 
+from streams.cli.bench import bench_command
 from streams.cli.output import JsonOption, finish, progress, table
 from streams.settings import load_settings
 
@@ -106,4 +107,4 @@ def _show_hostile(console: Console, result: HostileResult) -> None:
     console.print(table("Hostile messages", ("what", "count"), list(result.as_dict().items())))
 
 
-COMMANDS = (demo_command, worker_command, warehouse_command, hostile_command)
+COMMANDS = (demo_command, bench_command, worker_command, warehouse_command, hostile_command)
