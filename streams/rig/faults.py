@@ -27,11 +27,9 @@ class Fault(StrEnum):
     STOP_WAREHOUSE = "stop the warehouse"
 
 
-# Dealt like cards, so that few rounds show each kind: what a round is about comes from the first deck.
-_FIRST: Final = (Fault.KILL_WORKER, Fault.KILL_BROKER, Fault.JOIN_THEN_STOP) + (
-    (Fault.KILL_WORKER, Fault.KILL_WORKER, Fault.STOP_WORKER, Fault.KILL_BROKER, Fault.JOIN_THEN_KILL)
-)
-_FIRST_DEAL: Final = 3
+# Dealt like cards, the first deck before the second, so that three rounds show what matters most.
+_FIRST: Final = (Fault.KILL_WORKER, Fault.KILL_BROKER, Fault.JOIN_THEN_STOP)
+_THEN: Final = (Fault.KILL_WORKER, Fault.KILL_WORKER, Fault.STOP_WORKER, Fault.KILL_BROKER, Fault.JOIN_THEN_KILL)
 _SECOND: Final = (Fault.KILL_WORKER, Fault.STOP_WORKER, Fault.KILL_BROKER)
 _WAREHOUSE: Final = (Fault.KILL_WAREHOUSE, Fault.STOP_WAREHOUSE)
 
@@ -87,11 +85,7 @@ def plan_rounds(seed: int, count: int) -> tuple[Round, ...]:
 
 
 def _shuffled(rng: random.Random) -> list[Fault]:
-    """Return the first deck: three of a kind each on top, so that three rounds show what matters most."""
-    first, rest = list(_FIRST[:_FIRST_DEAL]), list(_FIRST[_FIRST_DEAL:])
-    rng.shuffle(first)
-    rng.shuffle(rest)
-    return first + rest
+    return [*rng.sample(_FIRST, len(_FIRST)), *rng.sample(_THEN, len(_THEN))]
 
 
 def _step(fault: Fault, rng: random.Random) -> Step:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from streams.audit.checkpoint import Checkpoint, verify_checkpoint
 from streams.core.errors import PortcullisError
@@ -17,16 +17,19 @@ from streams.core.merkle import Frontier, hash_leaf
 from streams.core.orders import MONEY_SCALE, parse_decimal
 from streams.core.windows import DAY_US
 from streams.names import Topic
-from streams.wire.avro import Schema, decode, from_decimal
+from streams.wire.avro import Schema, decode
+from streams.wire.decisions import decode_verdict
 from streams.wire.headers import SOURCE_OFFSET, find_header
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from streams.rig.reading import Stored
+    from streams.wire.decisions import Verdict
     from streams.wire.note import Verifier
 
-_ORDER_EVENTS: Final = frozenset(("ORDER_APPROVED", "ORDER_REJECTED", "ORDER_DEAD_LETTERED"))
+_VERDICT_EVENTS: Final = frozenset(("ORDER_APPROVED", "ORDER_REJECTED"))
+_ORDER_EVENTS: Final = _VERDICT_EVENTS | {"ORDER_DEAD_LETTERED"}
 _PROBLEMS_MAX: Final = 100
 
 
@@ -76,6 +79,8 @@ class LogTally:
     def __init__(self, verifiers: Sequence[Verifier], counts: Counts) -> None:
         self.rows: dict[int, bytes] = {}
         """Offset in `audit.events` → leaf hash."""
+        self.orders = 0
+        """How many of the leaves are verdicts."""
         self._verifiers = verifiers
         self._counts = counts
         self._frontier = Frontier()
@@ -140,7 +145,7 @@ class Tally:
         self._prefix = prefix
         self._limits_e5: dict[str, int] = {}
         self._spent_e5: Counter[tuple[str, int]] = Counter()
-        self._take = {
+        self._take: dict[Topic, Callable[[Stored], int | None]] = {
             Topic.ORDERS_REQUESTED: self._request,
             Topic.ORDERS_APPROVED: self._verdict,
             Topic.ORDERS_REJECTED: self._verdict,
@@ -153,12 +158,21 @@ class Tally:
         """Take the next record of a partition; return its decision time where it is a verdict (microseconds UTC)."""
         return self._take[Topic(record.topic.removeprefix(self._prefix))](record)
 
-    def unanswered(self) -> int:
-        """Return how many orders read so far have no verdict or dead letter, or no audit event."""
+    def unanswered(self, ends: Mapping[int, int]) -> int:
+        """Return how many orders before these ends (partition → offset) have no verdict, or no audit event."""
         return sum(
             max(self.answered[partition].missing(end), self.logged[partition].missing(end))
-            for partition, end in self.requested.items()
+            for partition, end in ends.items()
         )
+
+    def first_unanswered(self, ends: Mapping[int, int]) -> str:
+        """Return the place of an order that has no verdict, or no audit event."""
+        for what, marks in (("verdict", self.answered), ("audit event", self.logged)):
+            for partition, end in ends.items():
+                offset = marks[partition].first_missing(end)
+                if offset is not None:
+                    return f"request {partition}/{offset} has no {what}"
+        return "every order has its verdict"
 
     def _request(self, record: Stored) -> None:
         if record.offset != self.requested[record.partition]:
@@ -166,12 +180,12 @@ class Tally:
         self.requested[record.partition] = record.offset + 1
 
     def _verdict(self, record: Stored) -> int:
-        verdict = decode(Schema.VERDICT, record.value)
-        self._answer(record, verdict["request_partition"], verdict["request_offset"])
-        if verdict["decision"] == "APPROVED":
+        verdict = decode_verdict(record.value)
+        self._answer(record, verdict.request_partition, verdict.request_offset)
+        if verdict.approved:
             self.approved += 1
             self._spend(record, verdict)
-        return int(verdict["decision_time"])
+        return verdict.decision_time_us
 
     def _dead_letter(self, record: Stored) -> None:
         self._answer(record, record.partition, int(find_header(record.headers, SOURCE_OFFSET)))
@@ -186,6 +200,7 @@ class Tally:
     def _event(self, record: Stored) -> None:
         event = decode(Schema.AUDIT_EVENT, record.value)
         kind = event["event_type"]
+        self.logs[record.partition].orders += kind in _VERDICT_EVENTS
         if kind in _ORDER_EVENTS and not self.logged[record.partition].set(event["source_offset"]):
             self.counts.duplicated += 1
             place = f"{record.topic}-{record.partition}@{record.offset}"
@@ -196,16 +211,14 @@ class Tally:
             self._limits_e5[event["agent_id"]] = limit
         self.logs[record.partition].leaf(record, event["log_index"])
 
-    def _spend(self, record: Stored, verdict: dict[str, Any]) -> None:
+    def _spend(self, record: Stored, verdict: Verdict) -> None:
         """Add an approved value to its bot's day, and hold the sum against the policy."""
-        value_e5 = verdict["order_value"]
-        if value_e5 is None:
+        if verdict.order_value_e5 is None:
             return
-        agent_id = verdict["agent_id"]
-        day = agent_id, verdict["request_time"] // DAY_US
-        self._spent_e5[day] += from_decimal(value_e5)
-        limit_e5 = self._limits_e5.get(agent_id)
-        if limit_e5 is not None and self._spent_e5[day] > limit_e5:
+        agent_id, day = verdict.agent_id, verdict.request_time_us // DAY_US
+        self._spent_e5[agent_id, day] += verdict.order_value_e5
+        spent_e5, limit_e5 = self._spent_e5[agent_id, day], self._limits_e5.get(agent_id)
+        if limit_e5 is not None and spent_e5 > limit_e5:
             self.counts.limit_breaches += 1
             place = f"{record.topic}-{record.partition}@{record.offset}"
-            self.counts.tell(f"{place}: {agent_id} was approved {self._spent_e5[day]} e-5 EUR of {limit_e5} in a day")
+            self.counts.tell(f"{place}: {agent_id} was approved {spent_e5} e-5 EUR of {limit_e5} in a day")

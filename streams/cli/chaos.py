@@ -1,0 +1,40 @@
+"""`portcullis chaos`: real processes die under load, and the counts of what that did."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from streams.cli.output import JsonOption, finish, progress, table
+from streams.settings import load_settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from streams.rig.chaos_figures import ChaosResult
+
+
+def chaos_command(
+    *,
+    rounds: Annotated[int, typer.Option(min=1, max=10_000, help="How often something dies.")] = 10,
+    seed: Annotated[int, typer.Option(help="The same seed plans the same faults.")] = 1,
+    rate: Annotated[int, typer.Option(min=1, max=5_000, help="Orders per second meanwhile.")] = 250,
+    as_json: JsonOption = False,
+) -> None:
+    """Kill workers, broker and warehouse at random moments under load; nothing may be lost, doubled or wrong."""
+    from streams.rig.chaos import ChaosOptions, run_chaos
+
+    result = run_chaos(load_settings(), ChaosOptions(rounds=rounds, seed=seed, rate=rate), progress.print)
+    finish(result.as_dict(), ok=result.ok, as_json=as_json, show=lambda console: _show(console, result))
+
+
+def _show(console: Console, result: ChaosResult) -> None:
+    rows = [(what, value) for what, value in result.as_dict().items() if what not in ("problems", "failed_at")]
+    console.print(table("Chaos", ("what", "count"), rows))
+    if result.failed_at:
+        console.print(f"[red]failed at[/] {result.failed_at}")
+    for problem in result.problems:
+        console.print(f"[red]problem:[/] {problem}")
+    held = "[bold green]Everything held.[/]" if result.ok else "[bold red]Something did not hold.[/]"
+    console.print(held)

@@ -1,0 +1,85 @@
+"""A steady load: the bots' messages, signed as they are sent, for as long as a run lasts."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from streams.names import Topic
+from streams.rig.clock import now_us
+from streams.sim.bots import plan
+from streams.sim.signing import to_wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from streams.rig.exchange import Exchange
+    from streams.rig.stage import Stage
+    from streams.sim.bots import PlannedMessage
+    from streams.sim.tape import Tick
+
+# A plan runs once along the tape; then comes the next, of the next seed, so that no identifier comes again.
+_PLAN_MESSAGES: Final = 6_000
+
+
+class SteadyLoad:
+    """Sends messages in a thread at a rate, whatever happens to the broker; the tape moves along."""
+
+    def __init__(self, stage: Stage, exchange: Exchange, ticks: Sequence[Tick], *, seed: int, rate: int) -> None:
+        self._stage, self._exchange, self._ticks = stage, exchange, ticks
+        self._seed, self._rate = seed, rate
+        self._sender = stage.sender()
+        self._stopping = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="load", daemon=True)
+        self.sent = 0
+
+    @property
+    def acknowledged(self) -> int:
+        """Return how many messages the broker has acknowledged."""
+        return self._sender.acknowledged
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop sending; everything sent is acknowledged. Raises: whatever ended the thread before."""
+        self._stopping.set()
+        self._thread.join()
+        self.check()
+        self._sender.flush()
+
+    def check(self) -> None:
+        """Raise what ended the thread, if anything did."""
+        if self._failure is not None:
+            raise self._failure
+
+    def _run(self) -> None:
+        try:
+            self._send_all()
+        except BaseException as error:  # noqa: BLE001 - raised again by check()
+            self._failure = error
+
+    def _send_all(self) -> None:
+        topic, keys = self._stage.topic(Topic.ORDERS_REQUESTED), self._stage.keys
+        started_s = time.monotonic()
+        for message in self._messages():
+            wire = to_wire(message, keys, now_us())
+            self._sender.send(topic, wire.key, wire.value, wire.headers)
+            self.sent += 1
+            ahead_s = self.sent / self._rate - (time.monotonic() - started_s)
+            if self._stopping.wait(ahead_s) if ahead_s > 0 else self._stopping.is_set():
+                return
+
+    def _messages(self) -> Iterator[PlannedMessage]:
+        stage, number = self._stage, 0
+        while True:
+            seen = -1
+            for message in plan(self._ticks, stage.bots, _PLAN_MESSAGES, self._seed + number, markets=stage.markets):
+                while seen < message.tick_index:
+                    seen += 1
+                    self._exchange.on_tick(self._ticks[seen])
+                yield message
+            number += 1

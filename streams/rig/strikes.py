@@ -1,0 +1,139 @@
+"""Carrying out a round's faults, each in a thread of its own, and noting when and whom they hit."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from streams.core.errors import PortcullisError
+from streams.rig.clock import now_us
+from streams.rig.crew import Member
+from streams.rig.faults import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from streams.local.broker import LocalKafka
+    from streams.rig.crew import Crew
+    from streams.rig.faults import Round, Step
+    from streams.rig.stage import Stage
+
+_GUEST: Final = "worker-guest"
+_WAREHOUSE: Final = "warehouse"
+_READY_S: Final = 60.0
+_POLL_S: Final = 0.02
+
+
+class StrikeError(PortcullisError):
+    """A fault could not be carried out: a process did not come up in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """What a step did: to the lanes of one worker, from one moment to another (microseconds UTC).
+
+    `partitions` are those that the step took from their worker, `others` all the rest.
+    """
+
+    what: str
+    began_us: int
+    done_us: int
+    partitions: tuple[int, ...]
+    others: tuple[int, ...]
+
+
+class Striker:
+    """Kills, stops and adds processes as a plan says."""
+
+    def __init__(self, stage: Stage, crew: Crew, brokers: Sequence[LocalKafka]) -> None:
+        self._stage, self._crew, self._brokers = stage, crew, brokers
+        self._strikes: list[Strike] = []
+        self._failures: list[BaseException] = []
+
+    def carry_out(self, planned: Round) -> list[Strike]:
+        """Carry out a round's steps at their times; return when all processes run again.
+
+        Raises: StrikeError.
+        """
+        self._strikes, self._failures = [], []
+        threads = [threading.Thread(target=self._at, args=(step,), name=str(step.fault)) for step in planned.steps]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for failure in self._failures:
+            raise failure
+        return sorted(self._strikes, key=lambda strike: strike.began_us)
+
+    def _at(self, step: Step) -> None:
+        time.sleep(step.at_s)
+        carry_out = {
+            Fault.KILL_WORKER: self._worker,
+            Fault.STOP_WORKER: self._worker,
+            Fault.JOIN_THEN_STOP: self._guest,
+            Fault.JOIN_THEN_KILL: self._guest,
+            Fault.KILL_BROKER: self._broker,
+            Fault.KILL_WAREHOUSE: self._warehouse,
+            Fault.STOP_WAREHOUSE: self._warehouse,
+        }
+        try:
+            carry_out[step.fault](step)
+        except BaseException as error:  # noqa: BLE001 - raised again by carry_out()
+            self._failures.append(error)
+
+    def _worker(self, step: Step) -> None:
+        workers = [member for member in self._crew.workers() if member.name != _GUEST]
+        member = workers[step.target % len(workers)]
+        with member.lock:  # the supervisor must not be quicker
+            self._end(step, member)
+            member.start()
+
+    def _warehouse(self, step: Step) -> None:
+        member = self._crew.members[_WAREHOUSE]
+        with member.lock:
+            if step.fault is Fault.STOP_WAREHOUSE:
+                self._crew.note_stop(member, member.stop())
+            else:
+                member.kill()
+            member.start()
+
+    def _broker(self, step: Step) -> None:
+        broker = self._brokers[step.target % len(self._brokers)]
+        began_us = self._crew.broker_killed_us = now_us()
+        broker.kill()
+        time.sleep(step.lasts_s)
+        broker.start()
+        self._strikes.append(Strike("broker", began_us, now_us(), (), self._all()))
+
+    def _guest(self, step: Step) -> None:
+        """Add a worker that is no static member, so that the others must make room and take over again."""
+        settings = replace(self._stage.settings, instance_id="")
+        member = Member(_GUEST, "worker", settings, self._stage.folder / "logs")
+        began_us = now_us()
+        self._crew.add(member)
+        deadline = time.monotonic() + _READY_S
+        while "ready at offsets" not in member.log():
+            if time.monotonic() > deadline:
+                raise StrikeError(f"{member.name} has no partitions after {_READY_S:g} s: {member.service.log_path}")
+            time.sleep(_POLL_S)
+        self._strikes.append(Strike("join", began_us, now_us(), (), self._all()))
+        time.sleep(step.lasts_s)
+        with member.lock:
+            self._end(step, member)
+            self._crew.dismiss(member.name)
+
+    def _end(self, step: Step, member: Member) -> None:
+        lost = member.partitions()
+        others = tuple(set(self._all()) - set(lost))
+        if step.fault in (Fault.KILL_WORKER, Fault.JOIN_THEN_KILL):
+            began_us, done_us = member.kill()
+        else:
+            began_us = now_us()
+            self._crew.note_stop(member, member.stop())
+            done_us = now_us()
+        self._strikes.append(Strike(str(step.fault), began_us, done_us, lost, others))
+
+    def _all(self) -> tuple[int, ...]:
+        return tuple(range(self._stage.partitions))
