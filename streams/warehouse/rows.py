@@ -5,6 +5,7 @@ Source: Avro 1.12, Object Container Files.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -14,10 +15,10 @@ import orjson
 from streams.audit.checkpoint import Checkpoint, CheckpointError
 from streams.warehouse.tables import AUDIT_CHECKPOINTS, TABLES, UNREADABLE_RECORDS, Table, row_schema
 from streams.wire.avro import PREFIX_BYTES, DecodeError, Schema, body_of, decode, decode_body, encode_body
-from streams.wire.binary import NULL, VALUE, write_bytes, write_long, write_text
+from streams.wire.binary import NULL, VALUE, write_bytes, write_long, write_text, write_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 _SYNC: Final = bytes(16)
 
@@ -38,7 +39,7 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Neighbouring records of one partition that go into one table, in the order of their offsets; at least one.
+    """Records that go into one table together: of each partition some that follow each other, in their order.
 
     ``error`` says why they are not in their topic's own table. ``rewritten``: the values are decoded and encoded again,
     for what our decoder reads and ClickHouse's does not (Avro has more than one spelling of a number).
@@ -49,26 +50,38 @@ class Block:
     error: str = ""
     rewritten: bool = False
 
-    @property
-    def last(self) -> int:
-        """The last record's offset."""
-        return self.records[-1].offset
+    def ends(self) -> dict[tuple[str, int], tuple[int, int]]:
+        """Return how many records the block has of each partition (topic, number), and the last one's offset."""
+        found: dict[tuple[str, int], tuple[int, int]] = {}
+        for record in self.records:
+            place = record.topic, record.partition
+            found[place] = found.get(place, (0, 0))[0] + 1, record.offset
+        return found
 
 
-def cut_blocks(records: Sequence[Record]) -> Iterator[Block]:
-    """Cut records of one partition, in order, into the blocks that their tables take.
+def cut_blocks(lanes: Iterable[Sequence[Record]]) -> Iterator[Block]:
+    """Cut partitions' records, each in order, into blocks of one table; in these a partition's order is kept.
 
-    What no table of the topic can read goes to ``unreadable_records``.
+    What no table of a topic can read goes to ``unreadable_records``.
     """
-    start, table, error = 0, UNREADABLE_RECORDS, ""
+    runs = [deque(_cut_runs(records)) for records in lanes]
+    while left := [lane for lane in runs if lane]:
+        table, error, _ = left[0][0]
+        heads = [lane.popleft()[2] for lane in left if lane[0][:2] == (table, error)]
+        yield Block(table, [record for head in heads for record in head], error)
+
+
+def _cut_runs(records: Sequence[Record]) -> Iterator[tuple[Table, str, Sequence[Record]]]:
+    """Yield the longest pieces of one partition's records that go into one table for one reason."""
+    start, kind = 0, (UNREADABLE_RECORDS, "")
     for position, record in enumerate(records):
-        found, why = _table_of(record)
-        if found is not table or why != error:
+        found = _table_of(record)
+        if found != kind:
             if position > start:
-                yield Block(table, records[start:position], error)
-            start, table, error = position, found, why
+                yield *kind, records[start:position]
+            start, kind = position, found
     if len(records) > start:
-        yield Block(table, records[start:], error)
+        yield *kind, records[start:]
 
 
 def encode_block(block: Block) -> bytes:
@@ -80,7 +93,7 @@ def encode_block(block: Block) -> bytes:
     parts: list[bytes] = []
     for record in block.records:
         place = write_long(record.offset)
-        parts += (write_long(record.partition), place, write_long(record.time_ms), *_row(block, record), place)
+        parts += (write_long(record.partition), place, write_time(record.time_ms), *_row(block, record), place)
     rows = b"".join(parts)
     return b"".join((_header(block.table), write_long(len(block.records)), write_long(len(rows)), rows, _SYNC))
 

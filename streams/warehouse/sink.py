@@ -52,7 +52,7 @@ class SinkOptions:
     bootstrap_servers: str
     topic_prefix: str = ""
     group_id: str = "portcullis-warehouse"
-    flush_ms: int = 500
+    flush_ms: int = 1000
     rows_max: int = 40_000
     bytes_max: int = 64_000_000
     timeout_s: float = 20.0
@@ -121,14 +121,22 @@ class Sink:
 
     def flush(self) -> None:
         """Store all that is held."""
-        for records in self._held.values():
-            self._store_records(records)
+        self._store_held()
         self._held.clear()
         self._held_rows = self._held_bytes = 0
 
-    def has_stored(self, ends: Mapping[tuple[str, int], int]) -> bool:
-        """Tell whether all before these ends (topic, partition → offset) is read and stored."""
-        return not self._held_rows and all(self._read_to.get(place, 0) >= end for place, end in ends.items())
+    def drain(self, ends: Mapping[tuple[str, int], int], *, timeout_s: float = 60.0) -> None:
+        """Read and store all before these ends (topic, partition → offset).
+
+        Raises:
+            SinkError: it takes too long.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        while behind := {place: end for place, end in ends.items() if self._read_to.get(place, 0) < end}:
+            if time.monotonic() > deadline_s:
+                raise SinkError(f"not at the ends after {timeout_s:g} s: {behind}")
+            self.step()
+        self.flush()
 
     def _start(self, topic: str, partition: int) -> TopicPartition:
         last = self._store.last(topic, partition)
@@ -165,13 +173,13 @@ class Sink:
             too_old or self._held_rows >= limits.rows_max or self._held_bytes >= limits.bytes_max
         )
 
-    def _store_records(self, records: Sequence[Record]) -> None:
-        """Store records of one partition, but for what another sink has stored meanwhile."""
-        topic, partition = records[0].topic, records[0].partition
+    def _store_held(self) -> None:
+        """Store what is held, but for what another sink has stored meanwhile."""
         while True:
-            last = self._store.last(topic, partition)
+            ends = {place: self._store.last(*place) for place in self._held}
+            lanes = [[r for r in records if r.offset > ends[place]] for place, records in self._held.items()]
             try:
-                for block in cut_blocks([record for record in records if record.offset > last]):
+                for block in cut_blocks(lanes):
                     self._append(block)
             except DisplacedError as error:
                 _log.warning("another sink writes to this warehouse", error=str(error))

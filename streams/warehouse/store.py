@@ -2,13 +2,15 @@
 
 ClickHouse has no transaction over tables, so what was stored is read from the rows themselves: each has its place in
 Kafka, and a partition's rows are stored in the order of their offsets. A block goes in as one part, whole or not at
-all, under a token that names the row it comes after. Two blocks with one token cannot both go in, whoever sends them
-and however late: so a block is sent again when nobody knows what became of it, and two sinks cannot store a row twice.
+all, under a token made of what the table held before it. Two blocks with one token cannot both go in, whoever sends
+them and however late: so a block is sent again when nobody knows what became of it, and of two sinks that know the
+same rows only one can add to them.
 """
 
 from __future__ import annotations
 
 import time
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 
 import structlog
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from streams.warehouse.tables import Table
 
 T = TypeVar("T")
+# Partition (topic, number) → the offset of its last row.
+Ends = dict[tuple[str, int], int]
 
 _log = structlog.get_logger(__name__)
 
@@ -62,7 +66,7 @@ class Client(Protocol):
     ) -> object:
         """Insert a file's rows."""
 
-    def query(self, query: str, parameters: dict[str, Any] | None = ...) -> Any:  # noqa: ANN401 - the driver's result
+    def query(self, query: str) -> Any:  # noqa: ANN401 - the driver's result
         """Return a result with ``result_rows``."""
 
     def close(self) -> None:
@@ -91,8 +95,7 @@ class Store:
         self._client = client
         self._pause = pause
         self._columns = {table.name: self._insertable(table) for table in TABLES}
-        self._last: dict[tuple[str, int], int] = {}
-        self._read_positions()
+        self._ends = self._read_ends()
 
     @classmethod
     def open(cls, dsn: str, *, pause: Callable[[float], None] = time.sleep) -> Self:
@@ -106,34 +109,42 @@ class Store:
         self._client.close()
 
     def last(self, topic: str, partition: int) -> int:
-        """Return the offset of the last record stored, -1 if there is none."""
-        return self._last.get((topic, partition), -1)
+        """Return the offset of the last record stored in any table, -1 if there is none."""
+        return max(ends.get((topic, partition), -1) for ends in self._ends.values())
 
     def append(self, block: Block) -> None:
-        """Store a block after the rows of its partition; retries for as long as the warehouse is down.
+        """Store a block after the rows of its partitions; retries for as long as the warehouse is down.
 
         Raises:
             UnreadableBlockError: nothing is stored, the bytes are no rows of this table.
-            DisplacedError: nothing is stored, somebody else has stored what comes after the rows known to us.
+            DisplacedError: nothing is stored, the table has rows that we did not know of.
             StoreError: the block does not follow what is stored.
         """
-        record = block.records[0]
-        after = self.last(record.topic, record.partition)
-        _require_order(block, after)
-        payload = encode_block(block)
+        self._require_order(block)
+        payload, sent, known = encode_block(block), block.ends(), self._ends[block.table.name]
         for attempt in range(_TOKENS_PER_BLOCK):
-            self._insert(block.table, payload, f"{record.topic}/{record.partition}/{after}/{attempt}")
-            rows, last = self._rows_after(block, after)
-            if (rows, last) == (len(block.records), block.last):
-                self._last[record.topic, record.partition] = last
+            self._insert(block.table, payload, f"{_digest(known)}/{attempt}")
+            if self._rows_after(block.table, known) == sent:
+                known.update({place: last for place, (_, last) in sent.items()})
                 return
-            if rows:
-                self._read_positions()
-                raise DisplacedError(
-                    f"{record.topic}/{record.partition}: {rows} rows after {after} that we did not send"
-                )
-            _log.warning("token without rows, a crash took them", topic=record.topic, after=after, attempt=attempt)
-        raise StoreError(f"{record.topic}/{record.partition}: {_TOKENS_PER_BLOCK} tries stored nothing after {after}")
+            ends = self._read_ends()
+            if ends[block.table.name] != known:
+                self._ends = ends
+                raise DisplacedError(f"{block.table.name}: rows that we did not send")
+            _log.warning("token without rows, a crash took them", table=block.table.name, attempt=attempt)
+        raise StoreError(f"{block.table.name}: {_TOKENS_PER_BLOCK} tries stored nothing")
+
+    def _require_order(self, block: Block) -> None:
+        """Check that each partition's offsets grow from record to record, from what is stored on."""
+        after: dict[tuple[str, int], int] = {}
+        for record in block.records:
+            place = record.topic, record.partition
+            last = after[place] if place in after else self.last(*place)
+            if record.offset <= last:
+                raise StoreError(f"{record.topic}/{record.partition}: offset {record.offset} after {last}")
+            after[place] = record.offset
+        if len(block.records) >= BLOCK_ROWS_MAX:
+            raise StoreError(f"block of {len(block.records)} rows: fewer than {BLOCK_ROWS_MAX} required")
 
     def _insert(self, table: Table, payload: bytes, token: str) -> None:
         settings = {**_INSERT_SETTINGS, "insert_deduplication_token": token}
@@ -144,28 +155,39 @@ class Store:
 
         self._persist(insert)
 
-    def _rows_after(self, block: Block, after: int) -> tuple[int, int]:
-        """Return how many rows of the partition the block's table has after this offset, and the last one's offset."""
-        record = block.records[0]
-        where = "kafka_partition = {partition:Int32} AND kafka_offset > {after:Int64}"
-        if block.table is UNREADABLE_RECORDS:
-            where += " AND topic = {topic:String}"
-        sql = f"SELECT count(), max(kafka_offset) FROM {block.table.name} WHERE {where}"  # noqa: S608 - our own names
-        parameters = {"partition": record.partition, "after": after, "topic": record.topic}
-        rows: list[tuple[int, int]] = self._persist(lambda: self._client.query(sql, parameters).result_rows)
-        return rows[0]
+    def _rows_after(self, table: Table, ends: Ends) -> dict[tuple[str, int], tuple[int, int]]:
+        """Return of each partition how many rows come after these ends, and the last one's offset.
 
-    def _read_positions(self) -> None:
-        rows = self._persist(lambda: self._client.query("SELECT topic, kafka_partition, last_offset FROM positions"))
-        self._last = {(topic, partition): last for topic, partition, last in rows.result_rows}
+        All partitions, not only those of a block: what the table holds must be known to the last row.
+        """
+        topic = "topic" if table is UNREADABLE_RECORDS else f"'{table.topic}'"
+        known = [f"{topic} = '{name}' AND kafka_partition = {number}" for name, number in ends]
+        later = [f"({k} AND kafka_offset > {end})" for k, end in zip(known, ends.values(), strict=True)]
+        later.append(f"NOT ({' OR '.join(known)})" if known else "true")
+        sql = (
+            f"SELECT {topic} AS name, kafka_partition, count(), max(kafka_offset) FROM {table.name}"  # noqa: S608 - ours
+            f" WHERE {' OR '.join(later)} GROUP BY name, kafka_partition"
+        )
+        return {(name, number): (rows, last) for name, number, rows, last in self._query(sql)}
+
+    def _read_ends(self) -> dict[str, Ends]:
+        ends: dict[str, Ends] = {table.name: {} for table in TABLES}
+        for table, topic, partition, last in self._query(
+            "SELECT table_name, topic, kafka_partition, last_offset FROM positions"
+        ):
+            ends[table][topic, partition] = last
+        return ends
+
+    def _query(self, sql: str) -> Sequence[Sequence[Any]]:
+        rows: Sequence[Sequence[Any]] = self._persist(lambda: self._client.query(sql).result_rows)
+        return rows
 
     def _insertable(self, table: Table) -> list[str]:
         sql = (
-            "SELECT name FROM system.columns WHERE database = currentDatabase() AND table = {table:String}"
-            " AND default_kind IN ('', 'EPHEMERAL') ORDER BY position"
+            "SELECT name FROM system.columns WHERE database = currentDatabase()"  # noqa: S608 - our own names
+            f" AND table = '{table.name}' AND default_kind IN ('', 'EPHEMERAL') ORDER BY position"
         )
-        rows = self._persist(lambda: self._client.query(sql, {"table": table.name}).result_rows)
-        return [name for (name,) in rows]
+        return [name for (name,) in self._query(sql)]
 
     def _persist(self, action: Callable[[], T]) -> T:
         """Do something until the warehouse answers; meanwhile the caller is held back."""
@@ -181,14 +203,9 @@ class Store:
             wait_s = min(2 * wait_s, _RETRY_MAX_S)
 
 
-def _require_order(block: Block, after: int) -> None:
-    """Check that offsets grow from record to record, from what is stored on."""
-    for record in block.records:
-        if record.offset <= after:
-            raise StoreError(f"{record.topic}/{record.partition}: offset {record.offset} after {after}")
-        after = record.offset
-    if len(block.records) >= BLOCK_ROWS_MAX:
-        raise StoreError(f"block of {len(block.records)} rows: fewer than {BLOCK_ROWS_MAX} required")
+def _digest(ends: Ends) -> str:
+    """Return a name for what a table holds."""
+    return sha256(repr(sorted(ends.items())).encode()).hexdigest()
 
 
 def _is_unreadable(error: ClickHouseError) -> bool:

@@ -210,13 +210,14 @@ def test_two_sinks_at_once_store_each_row_once(dsn: str, client: Client) -> None
     assert stored(client) == {log.partition: list(log.leaves) for log in LOGS}
 
 
-def test_two_sinks_in_two_threads_store_each_row_once(dsn: str, client: Client) -> None:
+@pytest.mark.parametrize("first", range(0, 9, 3))
+def test_sinks_in_threads_store_each_row_once(dsn: str, client: Client, first: int) -> None:
     def run(seed: int) -> None:
         store = Store.open(dsn)
         drain(Source(messages_of(lots(seed)), lots(seed)), store)
         store.close()
 
-    threads = [threading.Thread(target=run, args=(seed,)) for seed in range(2)]
+    threads = [threading.Thread(target=run, args=(seed,)) for seed in range(first, first + 3)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -17,6 +17,9 @@ from tests.made_log import make_log
 LOG = make_log(2, 30)
 
 
+ALERT = prefix(Schema.ALERT) + b"an alert"
+
+
 def records(topic: str, values: list[bytes | None], partition: int = 2) -> list[Record]:
     return [Record(topic, partition, 10 + 2 * i, 1_000 + i, b"key", value) for i, value in enumerate(values)]
 
@@ -26,7 +29,7 @@ def read(block: Block) -> list[dict[str, Any]]:
 
 
 def test_a_leaf_is_its_own_row() -> None:
-    (block,) = cut_blocks(records(Topic.AUDIT_EVENTS, list(LOG.leaves)))
+    (block,) = cut_blocks([records(Topic.AUDIT_EVENTS, list(LOG.leaves))])
     assert block.table is AUDIT_EVENTS
     rows = read(block)
     assert [row["leaf"] for row in rows] == list(LOG.leaves)
@@ -35,7 +38,7 @@ def test_a_leaf_is_its_own_row() -> None:
 
 
 def test_verdict_and_order_are_opened() -> None:
-    (block,) = cut_blocks(records(Topic.AUDIT_EVENTS, list(LOG.leaves)))
+    (block,) = cut_blocks([records(Topic.AUDIT_EVENTS, list(LOG.leaves))])
     for row, leaf in zip(read(block), LOG.leaves, strict=True):
         event = decode(Schema.AUDIT_EVENT, leaf)
         body = event["verdict"]
@@ -50,7 +53,7 @@ def test_verdict_and_order_are_opened() -> None:
 
 
 def test_checkpoints_say_what_they_say() -> None:
-    (block,) = cut_blocks(records(Topic.AUDIT_CHECKPOINTS, list(LOG.notes)))
+    (block,) = cut_blocks([records(Topic.AUDIT_CHECKPOINTS, list(LOG.notes))])
     assert block.table is AUDIT_CHECKPOINTS
     rows = read(block)
     assert [row["note"] for row in rows] == list(LOG.notes)
@@ -69,7 +72,7 @@ def test_checkpoints_say_what_they_say() -> None:
     ],
 )
 def test_what_no_table_takes_is_kept_as_it_is(topic: Topic, value: bytes | None) -> None:
-    (block,) = cut_blocks(records(topic, [value]))
+    (block,) = cut_blocks([records(topic, [value])])
     assert block.table is UNREADABLE_RECORDS
     (row,) = read(block)
     assert (row["topic"], row["key"], row["value"]) == (topic, b"key", value)
@@ -82,7 +85,7 @@ def test_blocks_follow_the_offsets_whatever_their_tables() -> None:
         {"batch_id": "b", "range_from": 0, "range_to": 1, "records": 0, "manifest": b"{}", "signature": b"s"},
     )
     values = [manifest, manifest, None, b"junk", b"junk", manifest]
-    blocks = list(cut_blocks(records(Topic.REPORTS_REGULATOR, values)))
+    blocks = list(cut_blocks([records(Topic.REPORTS_REGULATOR, values)]))
     assert [(block.table.name, len(block.records)) for block in blocks] == [
         ("batch_manifests", 2),
         ("unreadable_records", 1),
@@ -90,6 +93,18 @@ def test_blocks_follow_the_offsets_whatever_their_tables() -> None:
         ("batch_manifests", 1),
     ]
     assert [record for block in blocks for record in block.records] == records(Topic.REPORTS_REGULATOR, values)
+
+
+def test_partitions_share_blocks_and_keep_their_order() -> None:
+    one = records(Topic.RISK_ALERTS, [ALERT, None, ALERT], partition=1)
+    two = records(Topic.RISK_ALERTS, [None, ALERT], partition=2)
+    blocks = [(block.table.name, list(block.records)) for block in cut_blocks([one, two])]
+    assert blocks == [
+        ("alerts", [one[0]]),
+        ("unreadable_records", [one[1], two[0]]),
+        ("alerts", [one[2], two[1]]),
+    ]
+    assert Block(AUDIT_EVENTS, [*one, *two]).ends() == {("risk.alerts", 1): (3, 14), ("risk.alerts", 2): (2, 12)}
 
 
 def test_rewriting_keeps_what_the_values_say() -> None:

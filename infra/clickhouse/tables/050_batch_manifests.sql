@@ -16,4 +16,8 @@ CREATE TABLE IF NOT EXISTS batch_manifests
 )
 ENGINE = MergeTree
 ORDER BY (kafka_partition, kafka_offset)
-SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS
+    non_replicated_deduplication_window = 10000,
+    fsync_after_insert = 1,
+    fsync_part_directory = 1,
+    min_bytes_for_wide_part = 268435456;
