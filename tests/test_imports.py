@@ -44,9 +44,18 @@ def package_of(path: Path) -> str:
     return path.relative_to(STREAMS).parts[0].removesuffix(".py")
 
 
-def imported(path: Path) -> set[str]:
+def imported(path: Path, *, for_annotations: bool = True) -> set[str]:
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    tree = ast.parse(path.read_text())
+    typing_only = {
+        inner
+        for node in tree.body
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if node in typing_only and not for_annotations:
+            continue
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -65,10 +74,16 @@ def test_imports_go_one_way(path: Path) -> None:
             allowed = MAY_IMPORT.get(package)
             assert allowed is None or not target or target in allowed, f"{package} imports {name}"
             assert target != "cli" or package in {"cli", "__main__"}, f"{package} imports the command line"
-        elif root in OWNERS:
-            assert package in OWNERS[root], f"{package} imports {name}: only {sorted(OWNERS[root])} may"
         elif package == "core":
             assert root in sys.stdlib_module_names, f"the core imports {name}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(STREAMS)))
+def test_each_outside_library_has_one_place(path: Path) -> None:
+    package = package_of(path)
+    for name in imported(path, for_annotations=False):
+        owners = OWNERS.get(name.partition(".")[0])
+        assert owners is None or package in owners, f"{package} imports {name}: only {sorted(owners or ())} may"
 
 
 def test_the_oracle_shares_no_code_with_the_gate() -> None:

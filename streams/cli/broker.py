@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from typing import TYPE_CHECKING
 
 import typer
@@ -29,10 +30,13 @@ def run_command(*, as_json: JsonOption = False) -> None:
     """Run a broker on `.portcullis/kafka-data` until Ctrl-C and print its address."""
     from streams.local.broker import LocalKafka
 
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
     with LocalKafka(load_settings().home / "kafka-data") as broker:
         address = broker.bootstrap_servers
         progress.print(f"Kafka answers at [bold]{address}[/]; Ctrl-C ends it.")
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        stop.wait()
 
     def show(console: Console) -> None:
         console.print(f"Stopped; the data is in {load_settings().home / 'kafka-data'}.")

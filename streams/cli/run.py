@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import structlog
 import typer
 
+from streams.cli.chaos import chaos_command
 from streams.cli.bench import bench_command
 from streams.cli.output import JsonOption, finish, progress, table
 from streams.settings import load_settings
@@ -20,8 +21,8 @@ from streams.settings import load_settings
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from streams.rig.demo import DemoResult
     from streams.rig.hostile import HostileResult
+    from streams.rig.summary import DemoResult
 
 
 def _log_to_stderr() -> None:
@@ -107,4 +108,4 @@ def _show_hostile(console: Console, result: HostileResult) -> None:
     console.print(table("Hostile messages", ("what", "count"), list(result.as_dict().items())))
 
 
-COMMANDS = (demo_command, bench_command, worker_command, warehouse_command, hostile_command)
+COMMANDS = (demo_command, bench_command, worker_command, warehouse_command, hostile_command, chaos_command)

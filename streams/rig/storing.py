@@ -25,8 +25,7 @@ def store_the_rest(settings: Settings) -> None:
     finally:
         consumer.close()
     with open_sink(settings.warehouse, options, threading.Event()) as sink:
-        while not sink.has_stored(ends):
-            sink.step()
+        sink.drain(ends)
 
 
 def stored_events(warehouse: Client, partitions: int) -> tuple[list[dict[str, Any]], list[str]]:

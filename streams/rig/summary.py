@@ -16,8 +16,8 @@ from streams.wire.decisions import decode_verdict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from streams.rig.reading import Stored
     from streams.sim.fleet import Bot
+    from streams.sim.oracle_history import Stored
 
 _Table = tuple[str, Sequence[str], list[Sequence[object]]]
 _SHOWN_MISMATCHES: Final = 10
@@ -135,7 +135,7 @@ def bot_figures(
         found[bot.agent_id] = BotFigures(bot.agent_id, cap_e5)
     for topic in (Topic.ORDERS_APPROVED, Topic.ORDERS_REJECTED):
         for record in topics[topic]:
-            verdict = decode_verdict(record.value)
+            verdict = decode_verdict(record.value or b"")
             figures = found[verdict.agent_id]
             figures.sent += 1
             if verdict.approved:
@@ -144,6 +144,6 @@ def bot_figures(
                 figures.reasons[verdict.reason] += 1
             figures.value_e5 = max(figures.value_e5, verdict.daily_value_e5 or 0)
     for record in topics[Topic.RISK_CIRCUIT_BREAKERS]:
-        event = decode(Schema.BREAKER_EVENT, record.value)
+        event = decode(Schema.BREAKER_EVENT, record.value or b"")
         found[event["target"]].state = event["state"]
     return [figures for figures in found.values() if figures.agent_id]
