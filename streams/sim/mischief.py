@@ -81,11 +81,14 @@ def _off_grid(sketch: Sketch, view: View, _rng: Random) -> None:
 
 
 def _fat_finger(sketch: Sketch, view: View, rng: Random) -> None:
-    price_e13 = view.last_e13 * 10 if rng.random() < 0.5 else view.last_e13 // 10
-    side = Side.BUY if price_e13 > view.last_e13 else Side.SELL
-    price_e13 = view.market.on_tick(price_e13)
+    """Slip by a digit: 4 % off at first, then by a factor of ten."""
+    side = Side.BUY if rng.random() < 0.5 else Side.SELL
+    price_e13 = view.near(side, -400)
+    if sketch.turn % 2:
+        price_e13 = view.market.on_tick(view.last_e13 * 10 if side is Side.BUY else view.last_e13 // 10)
+    qty_e17 = view.qty(rng.randint(50, 200))
     sketch.draft = sketch.draft._replace(
-        side=side, price_e13=price_e13, order_qty_e17=view.qty(rng.randint(50, 200)), time_in_force=TimeInForce.DAY
+        side=side, price_e13=price_e13, order_qty_e17=qty_e17, time_in_force=TimeInForce.DAY
     )
 
 

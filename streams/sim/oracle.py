@@ -9,39 +9,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Context, localcontext
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from streams.names import Topic
-from streams.sim.oracle_history import (
-    Fields,
-    Findings,
-    History,
-    Leaf,
-    Mismatch,
-    Place,
-    Stored,
-    decimal,
-    read_asked,
-    read_quote,
-    read_registration,
-)
-from streams.sim.oracle_rules import Case, Finding, Past, Quote, decide_again, remember, shown_value
+from streams.sim.oracle_history import Findings, read_leaves, read_quote
+from streams.sim.oracle_lane import Lane, World
 from streams.sim.oracle_topics import check_topics
-from streams.wire.avro import DecodeError, Schema, body_of, decode, decode_body
-from streams.wire.headers import SIGNATURE, THUMBPRINT, find_headers
-from streams.wire.signatures import ORDER_TYPE, is_valid
+from streams.wire.avro import DecodeError, Schema, decode
+
+if TYPE_CHECKING:
+    from streams.sim.oracle_case import Quote
+    from streams.sim.oracle_history import History, Mismatch, Place
+    from streams.sim.oracle_lane import Markets
 
 _DIGITS: Final = 400  # products of three 38-digit decimals stay exact
 _MISMATCHES_MAX: Final = 1_000
-_DECISIONS: Final = ("ORDER_APPROVED", "ORDER_REJECTED")
-_NOT_CAUGHT_UP: Final = "reader not caught up"
-# How long a worker may take to see a market's breaker, which its reader gets from another partition.
-_READER_US: Final = 2_000_000
-_UNREGISTERED: Final = (Finding("ALGO_NOT_AUTHORISED", "registered"),)
-_DISTRUST: Final = ("CERTIFICATE_INVALID", "CERTIFICATE_EXPIRED", "CERTIFICATE_REVOKED")
-
-
-Markets = dict[str, list[tuple[int, bool]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,25 +48,20 @@ class OracleReport:
 def judge(history: History, *, mismatches_max: int = _MISMATCHES_MAX) -> OracleReport:
     """Decide every message of a history again and check what must hold between its topics.
 
-    Lists at most `mismatches_max` mismatches and counts the rest. Raises: DecodeError where one of the product's own
-    records cannot be read.
+    Lists at most `mismatches_max` mismatches and counts the rest. A decision that is wrong is one mismatch and no more:
+    what follows is held against what should have been decided.
     """
     findings = Findings(mismatches_max)
-    quotes = {
-        (record.partition, record.offset): read_quote(record.value)
-        for record in history.read(Topic.MARKETS_REFERENCE)
-        if record.value
-    }
     requests = {(r.partition, r.offset): r for r in history.read(Topic.ORDERS_REQUESTED)}
-    world = _World(history, findings, quotes, requests, _market_breakers(history))
-    lanes: dict[int, _Lane] = {}
+    lanes: dict[int, Lane] = {}
     with localcontext(Context(prec=_DIGITS)):
-        leaves = [Leaf.of(record) for record in history.read(Topic.AUDIT_EVENTS)]
+        world = World(history, findings, _quotes(history), requests, _market_breakers(history))
+        leaves = read_leaves(history.read(Topic.AUDIT_EVENTS), findings)
         for leaf in leaves:
             partition = leaf.record.partition
             lane = lanes.get(partition)
             if lane is None:
-                lane = lanes[partition] = _Lane(partition, world)
+                lane = lanes[partition] = Lane(partition, world)
             lane.take(leaf)
         check_topics(history, leaves, findings)
     return OracleReport(
@@ -95,246 +72,15 @@ def judge(history: History, *, mismatches_max: int = _MISMATCHES_MAX) -> OracleR
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _World:
-    """What all logs are held against."""
-
-    history: History
-    findings: Findings
-    quotes: dict[Place, tuple[str, Quote]]
-    requests: dict[Place, Stored]
-    markets: Markets
-
-
-class _Lane:
-    """One partition's log, walked from its first leaf."""
-
-    def __init__(self, partition: int, world: _World) -> None:
-        self.orders = self.approved = 0
-        self._partition = partition
-        self._world = world
-        self._findings = world.findings
-        self._bots: dict[str, Past] = {}
-        self._kills: dict[str, set[str]] = {}  # scope and target → who killed
-        self._early: dict[str, list[Fields]] = {}  # commands for bots that are not registered yet
-        self._owed: tuple[str, str] | None = None  # a change of state that must be logged next: bot, state
-        self._last_request = -1
-        self._now_us = 0
-
-    def take(self, leaf: Leaf) -> None:
-        """Take the log's next leaf."""
-        event, verdict = leaf.event, leaf.verdict
-        place = f"log {self._partition} leaf {event['log_index']}"
-        kind = event["event_type"]
-        self._check_owed(event, place)
-        if event["event_time"] < self._now_us:
-            self._findings.note("time", place, f"at least {self._now_us}", event["event_time"])
-        self._now_us = max(self._now_us, event["event_time"])
-        if kind in (*_DECISIONS, "ORDER_DEAD_LETTERED"):
-            self._check_order_of_requests(event, place)
-        if kind in _DECISIONS:
-            self._decision(event, verdict, place)
-        elif kind == "AGENT_REGISTERED":
-            self._register(event, place)
-        elif kind == "COMMAND_APPLIED":
-            self._command(event, place)
-        elif kind == "BREAKER_CHANGED":
-            self._breaker(event, place)
-
-    def _check_order_of_requests(self, event: Fields, place: str) -> None:
-        offset = event["source_offset"]
-        if offset <= self._last_request:
-            self._findings.note("order", place, f"a request after offset {self._last_request}", offset)
-        self._last_request = max(self._last_request, offset)
-
-    def _decision(self, event: Fields, verdict: Fields | None, place: str) -> None:
-        self.orders += 1
-        request = self._world.requests.get((self._partition, event["source_offset"]))
-        if request is None or verdict is None:
-            self._findings.note("1 one verdict", place, "a verdict on a request", "one without")
-            return
-        place = (
-            f"{place}, request {self._partition}/{request.offset} ({verdict['agent_id']} {verdict['cl_ord_id']!r:.60})"
-        )
-        approved = verdict["decision"] == "APPROVED"
-        self.approved += approved
-        self._findings.check("verdict", place, ("ORDER_REJECTED", "ORDER_APPROVED")[approved], event["event_type"])
+def _quotes(history: History) -> dict[Place, tuple[str, Quote]]:
+    """Return every reference price that can be read, by its place."""
+    quotes = {}
+    for record in history.read(Topic.MARKETS_REFERENCE):
         try:
-            order = decode_body(Schema.ORDER, body_of(request.value or b""))
-        except DecodeError as error:
-            self._findings.note("7 verdict or dead letter", place, f"a dead letter ({error})", verdict["decision"])
-            return
-        self._check_copies(event, verdict, request, order, place)
-        past = self._bots.get(order["agent_id"])
-        codes = tuple(failure["reason"] for failure in verdict["failures"])
-        if past is None:
-            self._compare(verdict, _UNREGISTERED, place)
-        elif order["agent_id"] in self._world.history.distrusted and len(codes) == 1 and codes[0] in _DISTRUST:
-            self._findings.check("verdict", place, "REJECTED", verdict["decision"])
-        else:
-            self._decide_again(event, verdict, self._case(order, verdict, request, past, place), place)
-
-    def _check_copies(self, event: Fields, verdict: Fields, request: Stored, order: Fields, place: str) -> None:
-        """Check what a verdict repeats of its request, and of itself in its event."""
-        signature, digest = find_headers(request.headers, SIGNATURE, THUMBPRINT)
-        expected = {
-            "agent_id": order["agent_id"],
-            "cl_ord_id": order["cl_ord_id"],
-            "request_partition": self._partition,
-            "request_offset": request.offset,
-            "request_time": request.timestamp_us,
-            "decision_time": event["event_time"],
-            "log_index": event["log_index"],
-            "order": body_of(request.value or b""),
-            "signature": signature or None,
-            "certificate_sha256": digest or None,
-        }
-        for name, value in expected.items():
-            if verdict[name] != value:
-                self._findings.note(f"verdict.{name}", place, value, verdict[name])
-        self._findings.check("event.outcome", place, verdict["reason"], event["outcome"])
-        self._findings.check("event.agent_id", place, order["agent_id"], event["agent_id"])
-
-    def _case(self, order: Fields, verdict: Fields, request: Stored, past: Past, place: str) -> Case:
-        asked = read_asked(order, verdict, request)
-        scopes = ("ALL", f"OPERATOR {past.rules.operator}", f"MARKET {asked.symbol}")
-        return Case(
-            asked=asked,
-            past=past,
-            quote=self._quote(verdict, asked.symbol, place),
-            identity=_identity(request, past),
-            killed=any(scope in self._kills for scope in scopes),
-            market_open=self._market_open(asked.symbol, verdict),
-            # Only the worker knows whether its reader had caught up; refusing for it is safe, so it is believed.
-            reader_behind=any(failure["observed"] == _NOT_CAUGHT_UP for failure in verdict["failures"]),
-        )
-
-    def _market_open(self, symbol: str, verdict: Fields) -> bool:
-        """Say whether the market's breaker lets orders pass; where the worker may have known either, it is believed."""
-        now_us, states = verdict["decision_time"], {True}
-        for appended_us, is_open in self._world.markets.get(symbol, ()):
-            if appended_us <= now_us - _READER_US:
-                states = {is_open}
-            elif appended_us <= now_us + _READER_US:
-                states.add(is_open)
-        if len(states) == 1:
-            return states.pop()
-        return not any(failure["reason"] == "CIRCUIT_BREAKER_ACTIVE" for failure in verdict["failures"])
-
-    def _quote(self, verdict: Fields, symbol: str, place: str) -> Quote | None:
-        used = verdict["reference"]
-        if used is None:
-            return None
-        market, quote = self._world.quotes.get((used["partition"], used["offset"]), ("", None))
-        if quote is None or market != symbol:
-            self._findings.note("reference", place, f"a price of {symbol}", f"{market or 'none'} at {used['offset']}")
-            return None
-        self._findings.check("reference.price", place, quote.price, decimal(used["price"], 13))
-        self._findings.check("reference.price_time", place, quote.time_us, used["price_time"])
-        return quote
-
-    def _decide_again(self, event: Fields, verdict: Fields, case: Case, place: str) -> None:
-        expected = decide_again(case)
-        findings, past, asked = self._findings, case.past, case.asked
-        self._compare(verdict, expected, place)
-        findings.check("policy", place, past.rules.digest.hex(), (verdict["policy_sha256"] or b"").hex())
-        findings.check("order_value", place, shown_value(case), decimal(verdict["order_value"], 5))
-        if (asked.score is not None) is not (case.genuine and asked.entering):
-            findings.note("score", place, "one for each authenticated order and for no other message", asked.score)
-        before = past.state
-        findings.check("state_before", place, before, event["state_before"])
-        remember(case, expected[0].code if expected else "NONE")
-        findings.check("state_after", place, past.state, event["state_after"])
-        received_us = max(case.received_us, past.received_us)
-        findings.check("daily_value", place, past.daily_value(received_us), decimal(verdict["daily_value"], 5))
-        if past.state != before:
-            self._owed = asked.agent_id, past.state
-
-    def _compare(self, verdict: Fields, expected: tuple[Finding, ...], place: str) -> None:
-        """Compare a verdict with the checks that must fail."""
-        findings, failures = self._findings, verdict["failures"]
-        codes, found = [f.code for f in expected], [failure["reason"] for failure in failures]
-        findings.check("verdict", place, "REJECTED" if expected else "APPROVED", verdict["decision"])
-        findings.check("reason", place, codes[0] if codes else "NONE", verdict["reason"])
-        if codes != found:
-            findings.note("failures", place, codes, found)
-            return
-        for finding, failure in zip(expected, failures, strict=True):
-            for name, value in (("limit", finding.limit), ("observed", finding.observed)):
-                if value not in (None, failure[name]):
-                    findings.note(f"failure.{name}", place, f"{finding.code} {value}", failure[name])
-
-    def _check_owed(self, event: Fields, place: str) -> None:
-        """Check that a breaker that opened, or a bot that was halted, is the log's very next event."""
-        owed, self._owed = self._owed, None
-        if owed is not None:
-            found = event["agent_id"], event["state_after"]
-            if event["event_type"] != "BREAKER_CHANGED" or found != owed:
-                self._findings.note("breaker", place, f"BREAKER_CHANGED {owed}", f"{event['event_type']} {found}")
-
-    def _breaker(self, event: Fields, place: str) -> None:
-        """Take a breaker event: one that others made, or the log's own word on what an order did."""
-        past = self._bots.get(event["agent_id"])
-        if past is None:
-            return
-        if event["subject"] is not None:
-            state = decode(Schema.BREAKER_EVENT, event["subject"])["state"]
-            past.halted = past.halted or state != "ACTIVE"
-        self._findings.check("breaker", place, past.state, event["state_after"])
-
-    def _register(self, event: Fields, place: str) -> None:
-        """Take a bot on the books; commands that came before it hold."""
-        agent_id = event["agent_id"]
-        known = self._bots.get(agent_id)
-        self._bots[agent_id] = read_registration(event["subject"], known)
-        if known is None:
-            for command in self._early.pop(agent_id, ()):
-                self._command_bot(command, self._bots[agent_id], place)
-
-    def _command(self, event: Fields, place: str) -> None:
-        """Take an applied command."""
-        command = decode(Schema.COMMAND, event["subject"])
-        if command["scope"] != "BOT":
-            self._command_wide(command, place)
-        elif (past := self._bots.get(command["target"])) is not None:
-            self._command_bot(command, past, place)
-        else:
-            self._early.setdefault(command["target"], []).append(command)
-
-    def _command_wide(self, command: Fields, place: str) -> None:
-        scope = f"{command['scope']} {command['target']}".strip()
-        if command["action"] == "KILL":
-            self._kills.setdefault(scope, set()).add(command["issued_by"])
-        elif command["action"] == "RELEASE":
-            self._check_two_people(command, self._kills.pop(scope, set()), place)
-
-    def _command_bot(self, command: Fields, past: Past, place: str) -> None:
-        action = command["action"]
-        if action == "KILL":
-            past.killed_by.add(command["issued_by"])
-            past.killed = past.halted = True
-        elif action == "REVOKE":
-            past.revoked = True
-        elif action == "RELEASE":
-            self._check_two_people(command, past.killed_by, place)
-            past.release()
-
-    def _check_two_people(self, command: Fields, killers: set[str], place: str) -> None:
-        """Invariant 8: nobody releases their own kill."""
-        person = command["issued_by"]
-        if person in killers:
-            self._findings.note("8 two people", place, f"somebody else than {person} to release", person)
-
-
-def _identity(request: Stored, past: Past) -> str:
-    """Return why a message is not the bot's own; empty where it is."""
-    signature, digest = find_headers(request.headers, SIGNATURE, THUMBPRINT)
-    if not signature or not digest:
-        return "missing"
-    if digest != past.certificate_sha256:
-        return "unknown certificate"
-    valid = is_valid(past.public_key, ORDER_TYPE, body_of(request.value or b""), signature)
-    return "" if valid else "invalid"
+            quotes[record.partition, record.offset] = read_quote(record.value or b"")
+        except DecodeError:
+            continue  # a price that was withdrawn or garbled: no verdict may name it
+    return quotes
 
 
 def _market_breakers(history: History) -> Markets:

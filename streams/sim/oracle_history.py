@@ -11,9 +11,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from streams.names import Topic
+from streams.sim.oracle_case import Asked, Past, Quote
 from streams.sim.oracle_policy import read_rules
-from streams.sim.oracle_rules import Asked, Past, Quote
-from streams.wire.avro import Schema, decode, decode_body
+from streams.wire.avro import DecodeError, Schema, decode, decode_body
 from streams.wire.signatures import thumbprint
 
 if TYPE_CHECKING:
@@ -192,15 +192,31 @@ def read_registration(value: bytes, before: Past | None) -> Past:
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """An audit event as stored and as read, with its verdict where it has one."""
+    """An audit event as stored and as read, with its verdict and that verdict's order where it has them."""
 
     record: Stored
     event: Fields
     verdict: Fields | None
+
+    order: Fields | None
 
     @classmethod
     def of(cls, record: Stored) -> Leaf:
         """Read an audit event. Raises: DecodeError."""
         event = decode(Schema.AUDIT_EVENT, record.value or b"")
         body = event["verdict"]
-        return cls(record, event, None if body is None else decode_body(Schema.VERDICT, body))
+        if body is None:
+            return cls(record, event, None, None)
+        verdict = decode_body(Schema.VERDICT, body)
+        return cls(record, event, verdict, decode_body(Schema.ORDER, verdict["order"]))
+
+
+def read_leaves(records: Iterable[Stored], findings: Findings) -> list[Leaf]:
+    """Read audit events; one that cannot be read, or whose verdict or order cannot, is a mismatch."""
+    leaves = []
+    for record in records:
+        try:
+            leaves.append(Leaf.of(record))
+        except DecodeError as error:
+            findings.note("unreadable", f"{record.topic} {record.partition}/{record.offset}", "an audit event", error)
+    return leaves

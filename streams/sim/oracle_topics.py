@@ -9,8 +9,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from streams.names import Topic
-from streams.sim.oracle_history import Findings, History, Leaf, Place, Stored, decimal, number
-from streams.wire.avro import DecodeError, Schema, body_of, decode, decode_body
+from streams.sim.oracle_history import Fields, Findings, History, Leaf, Place, Stored, decimal, number
+from streams.wire.avro import DecodeError, Schema, body_of, decode
 from streams.wire.headers import DEAD_LETTER_REASON, SOURCE_OFFSET, TLOG_PROOF, find_header
 from streams.wire.messages import decode_order
 
@@ -31,10 +31,11 @@ def check_topics(history: History, leaves: Sequence[Leaf], findings: Findings) -
     """Check invariants 1, 3, 6 and 7, and 2 and 4 once more by plain sums."""
     _check_log(leaves, findings)
     decided = _check_requests(history, leaves, findings)
-    _check_outputs(history, decided, findings)
+    verdicts = _read_verdicts(history, findings)
+    _check_outputs(verdicts, decided, findings)
     _check_dead_letters(history, leaves, findings)
-    _check_sums(history, leaves, findings)
-    _check_trades(history, findings)
+    _check_sums(verdicts, leaves, findings)
+    _check_trades(history, leaves, findings)
     _check_breakers(history, leaves, findings)
     if history.rows is not None:
         _check_rows(history.rows, leaves, findings)
@@ -75,22 +76,35 @@ def _check_requests(history: History, leaves: Sequence[Leaf], findings: Findings
     return {place: found[0] for place, found in sources[Topic.ORDERS_REQUESTED].items()}
 
 
-def _check_outputs(history: History, decided: dict[Place, Leaf], findings: Findings) -> None:
-    """Check that each verdict is on its topic exactly once, the same as in its event (invariants 1 and 3)."""
-    seen: Counter[Place] = Counter()
+Told = tuple[Topic, Stored, Fields]
+
+
+def _read_verdicts(history: History, findings: Findings) -> list[Told]:
+    """Read what bots and venues were told."""
+    told = []
     for topic in _OUTPUTS:
         for record in history.read(topic):
-            at = f"{topic} {record.partition}/{record.offset}"
-            verdict = decode(Schema.VERDICT, record.value or b"")
-            place = verdict["request_partition"], verdict["request_offset"]
-            seen[place] += 1
-            leaf = decided.get(place)
-            if leaf is None or leaf.event["verdict"] != body_of(record.value or b""):
-                findings.note("3 logged verdict", at, "the verdict of an audit event", "one that no event holds")
-            findings.check("verdict topic", at, topic is Topic.ORDERS_APPROVED, verdict["decision"] == "APPROVED")
-            findings.check("key", at, verdict["agent_id"].encode(), record.key)
-            if topic is Topic.ORDERS_APPROVED and not find_header(record.headers, TLOG_PROOF):
-                findings.note("3 logged verdict", at, f"header {TLOG_PROOF}", "none")
+            try:
+                told.append((topic, record, decode(Schema.VERDICT, record.value or b"")))
+            except DecodeError as error:
+                findings.note("unreadable", f"{topic} {record.partition}/{record.offset}", "a verdict", error)
+    return told
+
+
+def _check_outputs(verdicts: list[Told], decided: dict[Place, Leaf], findings: Findings) -> None:
+    """Check that each verdict is on its topic exactly once, the same as in its event (invariants 1 and 3)."""
+    seen: Counter[Place] = Counter()
+    for topic, record, verdict in verdicts:
+        at = f"{topic} {record.partition}/{record.offset}"
+        place = verdict["request_partition"], verdict["request_offset"]
+        seen[place] += 1
+        leaf = decided.get(place)
+        if leaf is None or leaf.event["verdict"] != body_of(record.value or b""):
+            findings.note("3 logged verdict", at, "the verdict of an audit event", "one that no event holds")
+        findings.check("verdict topic", at, topic is Topic.ORDERS_APPROVED, verdict["decision"] == "APPROVED")
+        findings.check("key", at, verdict["agent_id"].encode(), record.key)
+        if topic is Topic.ORDERS_APPROVED and not find_header(record.headers, TLOG_PROOF):
+            findings.note("3 logged verdict", at, f"header {TLOG_PROOF}", "none")
     for place, leaf in decided.items():
         expected = 0 if leaf.event["event_type"] == "ORDER_DEAD_LETTERED" else 1
         if seen[place] != expected:
@@ -142,7 +156,7 @@ def _unreadable(request: Stored) -> str | None:
     return None if (request.key or b"") == order.agent_id.encode() else "KEY_MISMATCH"
 
 
-def _check_sums(history: History, leaves: Sequence[Leaf], findings: Findings) -> None:
+def _check_sums(verdicts: list[Told], leaves: Sequence[Leaf], findings: Findings) -> None:
     """Check by plain sums that no day's approved value is above any policy's limit (invariant 2)."""
     limits: dict[bytes, Decimal] = {}
     for leaf in leaves:
@@ -150,10 +164,9 @@ def _check_sums(history: History, leaves: Sequence[Leaf], findings: Findings) ->
             policy = decode(Schema.AGENT_RECORD, leaf.event["subject"])["policy"]
             limits[hashlib.sha256(policy).digest()] = Decimal(json.loads(policy)["scope"]["max_daily_value_eur"])
     sums: dict[tuple[str, int], Decimal] = defaultdict(Decimal)
-    for record in history.read(Topic.ORDERS_APPROVED):
-        verdict = decode(Schema.VERDICT, record.value or b"")
+    for topic, record, verdict in verdicts:
         value = decimal(verdict["order_value"], 5)
-        if value is None:
+        if topic is not Topic.ORDERS_APPROVED or value is None:
             continue
         key = verdict["agent_id"], verdict["request_time"] // _DAY_US
         sums[key] += value
@@ -163,12 +176,13 @@ def _check_sums(history: History, leaves: Sequence[Leaf], findings: Findings) ->
             findings.note("2 daily limit", at, f"at most {limit} EUR approved for {key[0]} in a day", sums[key])
 
 
-def _check_trades(history: History, findings: Findings) -> None:
+def _check_trades(history: History, leaves: Sequence[Leaf], findings: Findings) -> None:
     """Check that nothing traded without approval, more than was approved, or twice."""
     approved: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
-    for record in history.read(Topic.ORDERS_APPROVED):
-        order = decode_body(Schema.ORDER, decode(Schema.VERDICT, record.value or b"")["order"])
-        approved[order["agent_id"], order["cl_ord_id"]] += number(order["order_qty"], 17)
+    for leaf in leaves:
+        if leaf.event["event_type"] == "ORDER_APPROVED" and leaf.order is not None:
+            order = leaf.order
+            approved[order["agent_id"], order["cl_ord_id"]] += number(order["order_qty"], 17)
     traded: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
     executions: Counter[tuple[str, str]] = Counter()
     for record in history.read(Topic.TRADES_EXECUTED):
@@ -182,7 +196,7 @@ def _check_trades(history: History, findings: Findings) -> None:
         executions[report["last_mkt"], report["exec_id"]] += 1
         if traded[key] and key not in approved:
             findings.note("trade", at, "a trade of an approved order", f"{key} without approval")
-        elif traded[key] > approved.get(key, 0):
+        elif traded[key] > max(approved.get(key, 0), 0):
             findings.note("trade", at, f"at most {approved[key]} traded of {key}", traded[key])
         if executions[report["last_mkt"], report["exec_id"]] > 1:
             findings.note("trade", at, f"execution {report['exec_id']} once", "it again")
