@@ -31,11 +31,10 @@ if TYPE_CHECKING:
 ORDER_BYTES_MAX: Final = 64 * 1024
 AGENT_ID_CHARS_MAX: Final = 64
 _TEXT_CHARS_MAX: Final = 256
-# An order's bytes beside its texts and decimals, at least: twelve lengths, enums and unions, and a time that takes
-# eight bytes, as those from 1978 to 3111 do.
+# An order's bytes beside its texts and decimals, at least: twelve lengths, enums and unions, and eight of a time from
+# 1978 on.
 _FRAME_BYTES_MIN: Final = 12 + 8
 _TIME_MIN_US: Final = 1 << 48
-_TIME_MAX_US: Final = (1 << 55) - 1
 
 _MSG_TYPES = {str(member): member for member in MsgType}
 _SIDES = {str(member): member for member in Side}
@@ -88,7 +87,7 @@ def _order_of(record: Mapping[str, Any], body: bytes) -> Order:
         raise DecodeError(
             DeadLetterReason.NOT_AVRO, f"texts: at most {_TEXT_CHARS_MAX} characters together, have {texts}"
         )
-    if size + texts != len(body) or not _TIME_MIN_US <= order.transact_time_us <= _TIME_MAX_US:
+    if size + texts != len(body) or order.transact_time_us < _TIME_MIN_US:
         _require_shortest(record, body)
     return order
 

@@ -14,7 +14,7 @@ from streams.core.orders import MsgType, Order, OrdType, Side, TimeInForce
 from streams.core.reasons import DeadLetterReason
 from streams.wire.avro import DecodeError, Schema, body_of, prefix
 from streams.wire.messages import decode_order, decode_order_body, encode_order
-from tests.gate_world import ORDER, make_cancel, make_order
+from tests.gate_world import NOON, ORDER, make_cancel, make_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -168,6 +168,17 @@ def test_no_order_with_a_padded_number_is_read(order: Order, data: st.DataObject
     with pytest.raises(DecodeError) as error:
         decode_order(prefix(Schema.ORDER) + body)
     assert error.value.reason is DeadLetterReason.NOT_AVRO
+
+
+@pytest.mark.parametrize("by", range(1, 13))
+@pytest.mark.parametrize("time_us", [NOON, 1 << 48, (1 << 48) - 1, 0, -1])
+@pytest.mark.parametrize("make", [make_order, make_cancel])
+def test_no_number_of_a_plain_order_may_be_padded(make: Callable[..., Order], time_us: int, by: int) -> None:
+    # A short time leaves room for a byte of padding elsewhere.
+    pieces = list(spell(make(transact_time_us=time_us), shortest))
+    for where in (at for at, (is_number, _) in enumerate(pieces) if is_number):
+        with pytest.raises(DecodeError, match="in as few bytes as they take"):
+            decode_order_body(b"".join(padded(piece, by if at == where else 0) for at, (_, piece) in enumerate(pieces)))
 
 
 @given(ORDERS)
