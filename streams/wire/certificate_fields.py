@@ -20,7 +20,7 @@ UNREADABLE: Final = (
     TypeError,
     OverflowError,
     UnsupportedAlgorithm,
-    CryptographyDeprecationWarning,  # where warnings are errors, as in tests: it would be refused later anyhow
+    CryptographyDeprecationWarning,  # where warnings are errors; what it warns of is refused in any case
     x509.DuplicateExtension,
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,

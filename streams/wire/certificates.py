@@ -89,6 +89,8 @@ def load_certificate(der: bytes) -> x509.Certificate:
         # They are read when they are first asked for: here, so that nothing later can fail on their form.
         _ = certificate.subject, certificate.issuer, certificate.extensions, certificate.public_key()
         _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        if certificate.serial_number <= 0:
+            raise ValueError("a serial number above 0 required")
     except UNREADABLE as error:
         problem = f"certificate: DER of X.509 version 3 required ({ascii(str(error))[:120]})"
         raise CertificateError(Reason.CERTIFICATE_INVALID, (problem,)) from None
