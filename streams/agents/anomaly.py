@@ -60,7 +60,7 @@ class AnomalyAgent:
         score: ScoreDetail | None,
     ) -> None:
         """Take the outcome into the profile; log, publish and act on a change of the bot's state."""
-        profile = self._table.get(order.agent_id)
+        profile = None if score is None else self._table.get(order.agent_id)
         if profile is not None:
             record_outcome(profile, rejected=decision.reason in FAILURES)
         if bot.trading_state is not before:

@@ -150,7 +150,7 @@ class GateAgent:
             prepared.thumbprint or None,
         )
         self._write(record, verdict, bot, before.value, score)
-        if authenticated and entering:
+        if authenticated:
             lane.anomaly.after(record, order, decision, bot, before, score)
         if decision.approved:
             lane.post_trade.on_approval(order, verdict, registration)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streams.agents.alerts import CRITICAL
-from streams.core.executions import Approval, ExecType, ExecutionReport, Finding, findings, value_eur_e5
-from streams.core.orders import MsgType, Side
+from streams.core.executions import Approval, ExecutionReport, Finding, findings, value_eur_e5
+from streams.core.orders import MsgType
 from streams.names import Topic
 from streams.wire.avro import DecodeError, Schema, encode, to_decimal
 from streams.wire.executions import decode_execution_report
 from streams.wire.headers import cloud_event
+from streams.wire.regulatory import EXECUTION_CODES, SIDE_CODES
 
 if TYPE_CHECKING:
     from aiokafka.structs import ConsumerRecord
@@ -24,8 +25,23 @@ if TYPE_CHECKING:
 
 # A closed order is remembered this long, so that a venue's repeated report is known as such.
 _CLOSED_KEPT_US: Final = 3_600_000_000
-_SIDE_CODES: Final = {Side.BUY: "BUYI", Side.SELL: "SELL"}  # Reg. 2017/580 Annex
-_EVENT_CODES: Final = {ExecType.PARTIAL_FILL: "PARF", ExecType.FILL: "FILL"}
+
+
+class _Known(NamedTuple):
+    """What is known of a trade beside the venue's report."""
+
+    operator: str
+    operator_regulator_id: str
+    dti: str
+    currency: str
+    eur_rate_e13: int
+    approval_log_index: int
+    policy_sha256: bytes
+    approved_at_us: int
+
+    def details(self) -> dict[str, str]:
+        """Return it as an audit event's details."""
+        return {name: value.hex() if isinstance(value, bytes) else str(value) for name, value in self._asdict().items()}
 
 
 class PostTradeAgent:
@@ -68,6 +84,7 @@ class PostTradeAgent:
         found = findings(report, approval) if report.is_trade else ()
         repeated = Finding.REPEATED in found
         bot = lane.bots.get(report.agent_id)
+        known = self._known(report, approval)
         lane.record_event(
             record,
             "TRADE_EXECUTED",
@@ -77,14 +94,11 @@ class PostTradeAgent:
             state_before="ACTIVE" if bot is None else bot.trading_state.value,
             policy_sha256=None if approval is None else approval.policy_sha256,
             outcome=found[0] if found else "NONE",
-            details={
-                "exec_type": report.exec_type,
-                "findings": " ".join(found),
-                "approval_log_index": "" if approval is None else str(approval.log_index),
-            },
+            # With these the regulatory record can be made from the leaf alone (wire/regulatory.py).
+            details=known.details() | {"findings": " ".join(found), "repeated": str(repeated).lower()},
         )
         if report.is_trade and not repeated:
-            self._record(report, approval, found)
+            self._record(report, known, found)
         if approval is not None and not repeated:
             self._advance(key, approval, report)
         if found and not repeated:
@@ -111,36 +125,50 @@ class PostTradeAgent:
             self._closed.append((self._lane.now_us, key))
         self._table.touch(key)
 
-    def _record(self, report: ExecutionReport, approval: Approval | None, found: tuple[Finding, ...]) -> None:
+    def _known(self, report: ExecutionReport, approval: Approval | None) -> _Known:
+        """Return what this log and the market say of a trade at this moment."""
         lane = self._lane
         registered = lane.registry.get(report.agent_id)
         registration = None if registered is None else registered.registration
         reference = lane.references.get(report.symbol)
+        return _Known(
+            operator="" if registration is None else registration.policy.operator,
+            operator_regulator_id="" if registration is None else registration.policy.operator_regulator_id,
+            dti="" if reference is None else reference.base_dti,
+            currency="" if reference is None else reference.quote_currency,
+            eur_rate_e13=0 if reference is None else reference.eur_rate_e13,
+            approval_log_index=-1 if approval is None else approval.log_index,
+            policy_sha256=b"" if approval is None else approval.policy_sha256,
+            approved_at_us=0 if approval is None else approval.approved_at_us,
+        )
+
+    def _record(self, report: ExecutionReport, known: _Known, found: tuple[Finding, ...]) -> None:
+        lane = self._lane
         value = encode(
             Schema.REGULATORY_RECORD,
             {
                 "record_id": f"{report.last_mkt}:{report.exec_id}",
                 "agent_id": report.agent_id,
-                "operator": "" if registration is None else registration.policy.operator,
-                "operator_regulator_id": "" if registration is None else registration.policy.operator_regulator_id,
+                "operator": known.operator,
+                "operator_regulator_id": known.operator_regulator_id,
                 "cl_ord_id": report.cl_ord_id,
                 "order_id": report.order_id,
                 "exec_id": report.exec_id,
-                "event": _EVENT_CODES[report.exec_type],
+                "event": EXECUTION_CODES[report.exec_type],
                 "symbol": report.symbol,
-                "dti": "" if reference is None else reference.base_dti,
+                "dti": known.dti,
                 "mic": report.last_mkt,
-                "side": _SIDE_CODES[report.side],
+                "side": SIDE_CODES[report.side],
                 "quantity": to_decimal(report.last_qty_e17),
                 "price": to_decimal(report.last_px_e13),
-                "currency": "" if reference is None else reference.quote_currency,
-                "value": to_decimal(0 if reference is None else value_eur_e5(report, reference.eur_rate_e13)),
+                "currency": known.currency,
+                "value": to_decimal(value_eur_e5(report, known.eur_rate_e13)),
                 "remaining": to_decimal(report.leaves_qty_e17),
                 "trading_capacity": "DEAL",
                 "approval_partition": lane.partition,
-                "approval_log_index": -1 if approval is None else approval.log_index,
-                "policy_sha256": b"" if approval is None else approval.policy_sha256,
-                "approved_at": 0 if approval is None else approval.approved_at_us,
+                "approval_log_index": known.approval_log_index,
+                "policy_sha256": known.policy_sha256,
+                "approved_at": known.approved_at_us,
                 "executed_at": report.transact_time_us,
                 "findings": [str(finding) for finding in found],
             },
