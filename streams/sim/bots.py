@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _MISDEED_EVERY: Final = 3
 _OVERSIZED_GIVES_UP_AFTER: Final = 12
 _BURST_MAX: Final = 400
-_BURST_MIN: Final = 120
+_BURST_MIN: Final = 180
 
 
 @dataclass(frozen=True, slots=True)

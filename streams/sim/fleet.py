@@ -111,7 +111,7 @@ _LIMITS: Final = {
     Habit.FAT_FINGER: _Limits(failures=5, collar_bps=300),
     Habit.CAP_EXHAUSTER: _Limits(daily_value_eur=6_000),
     Habit.OVERTRADER: _Limits(executions=3),
-    Habit.RUNAWAY: _Limits(order_value_eur=5_000, messages_per_s=100),
+    Habit.RUNAWAY: _Limits(order_value_eur=5_000, messages_per_s=150),
 }
 _GOOD: Final = _Limits(failures=10)
 

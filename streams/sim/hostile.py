@@ -7,17 +7,25 @@ from dataclasses import dataclass, replace
 from enum import StrEnum, unique
 from typing import TYPE_CHECKING, Any, Final
 
+from streams.core.orders import Side
+from streams.sim.bots import plan
+from streams.sim.fleet import GOOD_HABITS, Habit
 from streams.sim.hostile_bodies import FIELDS, NASTY_TEXTS, crafted, order_parts, spoiled_part
+from streams.sim.signing import wall_clock_us
+from streams.sim.tape import Tick
 from streams.wire.avro import DECIMAL_MAX, Schema, prefix
 from streams.wire.headers import SIGNATURE, THUMBPRINT, Header
 from streams.wire.signatures import ORDER_TYPE, sign
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from streams.core.orders import Order
+    from streams.sim.fleet import Bot
+    from streams.sim.markets import Market
     from streams.sim.signing import Keyring
 
+_ORDERS_PER_BOT: Final = 20
 _HUGE_BYTES: Final = 200_000
 _HUGE_EVERY: Final = 40  # of those that could be huge: a hundred thousand messages stay a load, not a flood
 _ABSURD_TIMES_US: Final = (0, -1, 1, 2**63 - 1, -(2**63), 253_402_300_800_000_000, 2**62)
@@ -58,21 +66,38 @@ class HostileMessage:
     headers: tuple[Header, ...]
 
 
-def hostile(
-    orders: Sequence[Order], keys: Keyring, count: int, seed: int, clock: Callable[[], int]
+def hostile_messages(
+    bots: Sequence[Bot],
+    keys: Keyring,
+    count: int,
+    seed: int,
+    *,
+    markets: Mapping[str, Market],
+    clock: Callable[[], int] = wall_clock_us,
 ) -> Iterator[HostileMessage]:
     """Yield `count` hostile messages, each attack about equally often.
 
-    `orders` are sound orders of registered bots that the attacks start from; they are dated by `clock` (microseconds
-    UTC) and signed with the bots' own keys, so that what is absurd in them is the bot's word and not a forger's. The
-    first order's bot sends nothing hostile: its messages (`Attack.NOTHING`) show whether the gate still decides.
+    The attacks start from sound orders of the registered bots, dated by `clock` (microseconds UTC) and signed with the
+    bots' own keys, so that what is absurd in them is the bot's word and not a forger's. One bot, the first taker (else
+    the first of all), sends nothing hostile: its messages (`Attack.NOTHING`) show whether the gate still decides.
     """
-    attacker = _Attacker(orders, keys, random.Random(seed), f"h{seed & 0xFFFFFFFF:x}", clock)  # noqa: S311
+    rng = random.Random(seed)  # noqa: S311 - reproducible, not secret
+    attacker = _Attacker(_sound_orders(bots, markets, seed), keys, rng, f"h{seed & 0xFFFFFFFF:x}", clock)
     attacks = list(Attack)
     for number in range(count):
         if number % len(attacks) == 0:
-            attacker.rng.shuffle(attacks)
+            rng.shuffle(attacks)
         yield attacker.message(attacks[number % len(attacks)], number)
+
+
+def _sound_orders(bots: Sequence[Bot], markets: Mapping[str, Market], seed: int) -> list[Order]:
+    """Return orders of all registered bots as if each had good habits, those of the bystander first."""
+    known = sorted((bot for bot in bots if bot.registered), key=lambda bot: bot.habit is not Habit.TAKER)
+    good = [replace(bot, habit=GOOD_HABITS[place % len(GOOD_HABITS)], weight=1) for place, bot in enumerate(known)]
+    good[0] = replace(good[0], habit=Habit.TAKER)
+    ticks = [Tick(1, m.symbol, m.first_price_e13, m.lot_size_e17, Side.BUY) for m in markets.values()]
+    orders = [message.order for message in plan(ticks, good, _ORDERS_PER_BOT * len(good), seed, markets=dict(markets))]
+    return sorted(orders, key=lambda order: order.agent_id != good[0].agent_id)
 
 
 class _Attacker:

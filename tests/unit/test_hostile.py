@@ -10,7 +10,7 @@ import pytest
 from streams.names import Topic
 from streams.sim.bots import plan
 from streams.sim.fleet import GOOD_HABITS, fleet
-from streams.sim.hostile import Attack, HostileMessage, hostile
+from streams.sim.hostile import Attack, HostileMessage, hostile_messages
 from streams.sim.hostile_bodies import crafted, order_parts
 from streams.sim.oracle import judge
 from streams.wire.avro import body_of
@@ -19,21 +19,14 @@ from streams.wire.messages import encode_order
 from tests.sim_world import World
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
-
-    from streams.core.orders import Order
 
 COUNT = 1_800
 
 
-def orders_of(world: World) -> list[Order]:
-    """Return sound orders, those of the first bot's first."""
-    orders = [message.order for message in plan(world.ticks, world.bots, 300, 1, markets=world.markets)]
-    return sorted(orders, key=lambda order: order.agent_id != "taker-01")
-
-
-def attack(world: World, seed: int, count: int = COUNT) -> list[HostileMessage]:
-    return list(hostile(orders_of(world), world.keys, count, seed, lambda: world.now_us))
+def attack(world: World, seed: int, count: int = COUNT) -> Iterator[HostileMessage]:
+    return hostile_messages(world.bots, world.keys, count, seed, markets=world.markets, clock=lambda: world.now_us)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +34,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, dict[tupl
     world = World(tmp_path_factory.mktemp("attacked"), fleet(20, GOOD_HABITS))
     world.register_all()
     sent = {}
-    for number, message in enumerate(hostile(orders_of(world), world.keys, COUNT, 3, lambda: world.now_us)):
+    for number, message in enumerate(attack(world, 3)):
         world.now_us += 20_000
         if number % 10 == 0:
             world.prices()
@@ -92,13 +85,13 @@ def test_every_attack_comes_equally_often(attacked: tuple[World, dict[tuple[int,
 
 def test_the_same_seed_gives_the_same_bytes(attacked: tuple[World, dict[tuple[int, int], Attack]]) -> None:
     world = attacked[0]
-    first, again, other = attack(world, 9, 400), attack(world, 9, 400), attack(world, 10, 400)
+    first, again, other = (list(attack(world, seed, 400)) for seed in (9, 9, 10))
     assert [(m.attack, m.key, m.value) for m in first] == [(m.attack, m.key, m.value) for m in again]
     assert [m.value for m in first] != [m.value for m in other]
 
 
 def test_messages_fit_through_a_broker(attacked: tuple[World, dict[tuple[int, int], Attack]]) -> None:
-    messages = attack(attacked[0], 4, 3_000)
+    messages = list(attack(attacked[0], 4, 3_000))
     sizes = [len(m.value or b"") + len(m.key or b"") + sum(len(n) + len(v) for n, v in m.headers) for m in messages]
     assert max(sizes) > 100_000
     assert max(sizes) < 1_000_000
@@ -106,10 +99,12 @@ def test_messages_fit_through_a_broker(attacked: tuple[World, dict[tuple[int, in
 
 
 def test_a_body_put_together_by_hand_is_the_encoders(attacked: tuple[World, dict[tuple[int, int], Attack]]) -> None:
-    for order in orders_of(attacked[0]):
+    world = attacked[0]
+    for message in plan(world.ticks, world.bots, 300, 1, markets=world.markets):
+        order = message.order
         assert crafted(order_parts(order)) == body_of(encode_order(order))
 
 
 def test_one_bot_alone_can_be_attacked(tmp_path: Path) -> None:
     world = World(tmp_path, fleet(1))
-    assert len(attack(world, 1, 100)) == 100
+    assert len(list(attack(world, 1, 100))) == 100
