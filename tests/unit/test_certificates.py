@@ -251,6 +251,12 @@ def test_an_authority_with_another_key_than_p256_is_refused() -> None:
     assert "key of 'CN=Issuing,O=CA': ECDSA on P-256 required, is secp384r1" in error.problems
 
 
+def test_a_root_with_another_key_than_p256_is_refused_though_it_was_not_sent() -> None:
+    other = Authority(P384, new_key())
+    error = refused(other.leaf(KEY), other.issuing.certificate, roots=[other.root.certificate], crls=other.crls)
+    assert error.problems == ("key of 'CN=Root,O=CA': ECDSA on P-256 required, is secp384r1",)
+
+
 def test_no_trusted_root_no_certificate() -> None:
     assert refused(LEAF_CERTIFICATE, ISSUING, roots=()).problems == ("certificate_chain: a trusted CA required, has 0",)
 
