@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import structlog
 import typer
 
-from streams.cli.chaos import chaos_command
 from streams.cli.bench import bench_command
+from streams.cli.chaos import chaos_command
 from streams.cli.output import JsonOption, finish, progress, table
 from streams.settings import load_settings
 

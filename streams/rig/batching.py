@@ -6,14 +6,17 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import orjson
+
 from streams.names import Topic
 from streams.reports.export import BatchRange, BatchSummary, announcement, export_batch
-from streams.reports.layout import KEY_NAME
+from streams.reports.layout import KEY_NAME, MANIFEST, BatchError
 from streams.reports.verify import verify_batch
 from streams.rig.auditing import verify_audit
 from streams.rig.producing import Sender
 from streams.warehouse.logs import WarehouseLogs
 from streams.wire import devpki
+from streams.wire.note import Verifier
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +25,6 @@ if TYPE_CHECKING:
 
     from streams.rig.stage import Stage
     from streams.settings import Settings
-    from streams.wire.note import Verifier
 
 FOREVER_US: Final = 4_102_444_800_000_000  # the year 2100
 
@@ -52,6 +54,29 @@ def write_batch(settings: Settings, warehouse: Client, wanted: BatchRange, out: 
     return batch
 
 
+def log_key(settings: Settings, origin: str) -> Verifier:
+    """Return the public key of a log by its origin."""
+    return devpki.log_signer(settings.pki, origin).verifier
+
+
+def local_keys(settings: Settings, folder: Path) -> tuple[Verifier, ...]:
+    """Return the local PKI's public keys for a batch: the report key, and those of the logs that it names.
+
+    Raises: BatchError where the manifest cannot be read.
+    """
+    try:
+        manifest = orjson.loads((folder / MANIFEST).read_bytes())
+        origins = [str(log["origin"]) for log in manifest["logs"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BatchError(f"{MANIFEST}: cannot be read ({error})") from None
+    return (devpki.report_signer(settings.pki, KEY_NAME).verifier, *(log_key(settings, origin) for origin in origins))
+
+
+def read_keys(path: Path) -> tuple[Verifier, ...]:
+    """Return the public keys of a file, one verifier key per line. Raises: NoteError where one is malformed."""
+    return tuple(Verifier.parse(line) for line in path.read_text().split() if line)
+
+
 def batch_keys(stage: Stage) -> tuple[Verifier, ...]:
     """Return the public keys that a regulator would have been given."""
     return (devpki.report_signer(stage.settings.pki, KEY_NAME).verifier, *stage.verifiers())
@@ -60,7 +85,7 @@ def batch_keys(stage: Stage) -> tuple[Verifier, ...]:
 def export_and_verify(stage: Stage, warehouse: Client) -> CheckedBatch:
     """Verify the whole log, write the batch of the whole run, and verify it off-line."""
     settings = stage.settings
-    audit = verify_audit(settings, lambda origin: devpki.log_signer(settings.pki, origin).verifier, warehouse)
+    audit = verify_audit(settings, lambda origin: log_key(settings, origin), warehouse)
     folder = stage.folder / "report"
     shutil.rmtree(folder, ignore_errors=True)
     batch = write_batch(settings, warehouse, BatchRange(0, FOREVER_US), folder)

@@ -80,10 +80,10 @@ def run_hostile(settings: Settings, *, count: int, seed: int, tell: Callable[[st
 
 
 def _send(stage: Stage, count: int, seed: int, tell: Callable[[str], None]) -> int:
-    sender, topic, sent = stage.sender(), stage.topic(Topic.ORDERS_REQUESTED), 0
-    for message in hostile_messages(stage.bots, stage.keys, count, seed, markets=stage.markets):
+    sender, topic = stage.sender(), stage.topic(Topic.ORDERS_REQUESTED)
+    messages = hostile_messages(stage.bots, stage.keys, count, seed, markets=stage.markets)
+    for sent, message in enumerate(messages, 1):
         sender.send(topic, message.key, message.value, message.headers)
-        sent += 1
         if sent % _TELL_EVERY == 0:
             tell(f"{sent:>9,} sent")
     sender.flush()

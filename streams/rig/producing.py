@@ -40,7 +40,7 @@ class Sender:
     def send(
         self,
         topic: str,
-        key: bytes,
+        key: bytes | None,
         value: bytes | None,
         headers: Sequence[Header] = (),
         *,
