@@ -14,7 +14,7 @@ import orjson
 
 from streams.audit.checkpoint import Checkpoint, CheckpointError
 from streams.warehouse.tables import AUDIT_CHECKPOINTS, TABLES, UNREADABLE_RECORDS, Table, row_schema
-from streams.wire.avro import PREFIX_BYTES, DecodeError, Schema, body_of, decode, decode_body, encode_body
+from streams.wire.avro import PREFIX_BYTES, DecodeError, Schema, decode, decode_body, encode_body
 from streams.wire.binary import NULL, VALUE, write_bytes, write_long, write_text, write_time
 
 if TYPE_CHECKING:
@@ -91,9 +91,21 @@ def encode_block(block: Block) -> bytes:
         DecodeError: the values are to be rewritten and one cannot be read.
     """
     parts: list[bytes] = []
+    add = parts.extend
+    # The hot loop: most blocks are values as they are.
+    as_it_is = block.table.schema is not None and not block.rewritten
+    kept = block.table.keeps_value
     for record in block.records:
-        place = write_long(record.offset)
-        parts += (write_long(record.partition), place, write_time(record.time_ms), *_row(block, record), place)
+        _, partition, offset, time_ms, _, value = record
+        place = write_long(offset)
+        add((write_long(partition), place, write_time(time_ms)))
+        if not as_it_is or value is None:
+            add(_fields(block, record))
+        elif kept:
+            add((write_long(len(value)), value, value[PREFIX_BYTES:]))
+        else:
+            parts.append(value[PREFIX_BYTES:])
+        parts.append(place)
     rows = b"".join(parts)
     return b"".join((_header(block.table), write_long(len(block.records)), write_long(len(rows)), rows, _SYNC))
 
@@ -128,12 +140,12 @@ def _tables_by_prefix(topic: str) -> dict[bytes, Table]:
     return {table.prefix: table for table in TABLES if table.topic == topic}
 
 
-def _row(block: Block, record: Record) -> tuple[bytes, ...]:
-    """Return what stands between a row's places."""
+def _fields(block: Block, record: Record) -> tuple[bytes, ...]:
+    """Return what stands between a row's places, where it is more than the value as it is."""
     value, schema = record.value or b"", block.table.schema
     if schema is not None:
-        body = _rewritten(schema, value) if block.rewritten else body_of(value)
-        return (write_long(len(value)), value, body) if block.table.keeps_value else (body,)
+        body = _rewritten(schema, value)
+        return (write_bytes(value), body) if block.table.keeps_value else (body,)
     if block.table is AUDIT_CHECKPOINTS:
         checkpoint = read_checkpoint(value)
         said = (write_text(checkpoint.origin), write_long(checkpoint.size), write_bytes(checkpoint.root))
