@@ -102,7 +102,7 @@ def _play(stage: Stage, ticks: Sequence[Tick], options: DemoOptions, tell: Calla
         play(stage, exchange, ticks, options.orders, seed=options.seed, rate=options.rate, tell=progress)
         collector.wait_for(options.orders, check)
         seconds = time.monotonic() - began_s
-        exchange.stop_when_idle()
+        exchange.stop_after(collector.approved, check)
         wait_until_settled(stage.settings, check=check)
         collector.stop()
         latency = {name: round(collector.percentile_ms(share), 1) for name, share in (("p50", 0.5), ("p99", 0.99))}

@@ -19,7 +19,7 @@ from streams.wire.executions import encode_execution_report
 from streams.wire.messages import encode_reference_price
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from streams.core.executions import ExecutionReport
     from streams.rig.reading import Stored
@@ -32,7 +32,6 @@ _REFERENCE_EVERY_S: Final = 0.05
 _REFERENCE_REFRESH_S: Final = 1.0
 _CONSUME_MAX: Final = 1_000
 _CONSUME_S: Final = 0.02
-_IDLE_S: Final = 0.5
 
 
 class Exchange:
@@ -56,7 +55,7 @@ class Exchange:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="exchange", daemon=True)
         self._failure: BaseException | None = None
-        self._busy_s = time.monotonic()
+        self._approvals = 0
         self.refused: list[str] = []
 
     @property
@@ -79,9 +78,10 @@ class Exchange:
             self._prices[tick.symbol] = tick.price_e13
             self._send(self._venue.on_tick(tick, now_us()))
 
-    def stop_when_idle(self) -> None:
-        """Stop trading once no approval has come for a while."""
-        while time.monotonic() - self._busy_s < _IDLE_S and self._thread.is_alive():
+    def stop_after(self, approvals: int, check: Callable[[], None]) -> None:
+        """Stop once so many approvals were acted on or refused; `check` may raise meanwhile."""
+        while self._approvals < approvals and self._thread.is_alive():
+            check()
             time.sleep(_CONSUME_S)
         self.stop()
 
@@ -116,13 +116,13 @@ class Exchange:
             consumer.close()
 
     def _take(self, record: Stored) -> None:
-        self._busy_s = time.monotonic()
         with self._lock:
             if record.topic == self._topic(Topic.VENUE_COMMANDS):
                 command = decode(Schema.MASS_CANCEL, record.value)
                 scope = MassCancelScope(command["scope"])
                 self._send(self._venue.mass_cancel(scope, command["target"], now_us()))
                 return
+            self._approvals += 1
             try:
                 approved = self._proofs.check(record.value, record.headers)
             except ApprovalRefusedError as error:

@@ -71,7 +71,7 @@ def run_hostile(settings: Settings, *, count: int, seed: int, tell: Callable[[st
         sent = _send(stage, count, seed, tell)
         collector.wait_for(sent, worker.require_running)
         seconds = time.monotonic() - began_s
-        exchange.stop_when_idle()
+        exchange.stop_after(collector.approved, worker.require_running)
         wait_until_settled(stage.settings, check=worker.require_running)
         collector.stop()
         restarts = int(worker.pid != pid)
