@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -252,8 +252,21 @@ def test_an_authority_with_another_key_than_p256_is_refused() -> None:
 
 
 def test_a_root_with_another_key_than_p256_is_refused_though_it_was_not_sent() -> None:
-    other = Authority(P384, new_key())
-    error = refused(other.leaf(KEY), other.issuing.certificate, roots=[other.root.certificate], crls=other.crls)
+    root = Authority(P384, CA.issuing_key).root.certificate
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(ISSUING.subject)
+        .issuer_name(root.subject)
+        .public_key(CA.issuing_key.public_key())
+        .serial_number(1)
+        .not_valid_before(LONG.first)
+        .not_valid_after(LONG.last)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(P384.public_key()), critical=False)
+    )
+    for extension in ISSUING.extensions:
+        if not isinstance(extension.value, x509.AuthorityKeyIdentifier | x509.CRLDistributionPoints):
+            builder = builder.add_extension(extension.value, critical=extension.critical)
+    error = refused(LEAF_CERTIFICATE, builder.sign(P384, SHA384()), roots=[root], crls=[ISSUING_LIST])
     assert error.problems == ("key of 'CN=Root,O=CA': ECDSA on P-256 required, is secp384r1",)
 
 
