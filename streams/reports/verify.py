@@ -207,9 +207,3 @@ class _Verification:
                 self._problem(f"{name}: {extra} records more than the leaves make")
         if sum(counts.values()) != self._counts["records"]:
             self._problem(f"{MANIFEST}: {sum(counts.values())} records stated, {self._counts['records']} made")
-
-
-def check_keys(keys: Sequence[Verifier]) -> None:
-    """Refuse to verify with no keys. Raises: PortcullisError."""
-    if not keys:
-        raise BatchError("keys: at least the report key and the logs' keys required, have none")
