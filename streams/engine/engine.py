@@ -114,16 +114,20 @@ class Engine:
         self._context.pool.close()
 
     def _partitions_of(self, assigned: Iterable[TP]) -> set[int]:
+        """Return the numbers assigned; each must come with all its sources and all its tables' changelogs."""
         topics: dict[int, set[str]] = {}
         for tp in assigned:
-            if tp.topic in self.urgency:
-                topics.setdefault(tp.partition, set()).add(tp.topic)
-        for number, found in topics.items():
-            if missing := self.urgency.keys() - found:
+            topics.setdefault(tp.partition, set()).add(tp.topic)
+        numbers = {number for number, found in topics.items() if found & self.urgency.keys()}
+        # The group's leader assigns what its own metadata show, and leaves out a changelog that was created a moment
+        # ago: the lane would begin with an empty table.
+        changelogs = {table.changelog_topic_name for table in self._context.tables.values()}
+        for number in numbers:
+            if missing := (self.urgency.keys() | changelogs) - topics[number]:
                 error = EngineError(
                     ExitCode.MISCONFIGURED,
                     f"partition {number} comes without {sorted(missing)}: do these topics exist,"
                     f" with {self._context.options.partitions} partitions each?",
                 )
                 self._context.stop(error.code, f"partition {number}", error)
-        return set(topics)
+        return numbers

@@ -5,19 +5,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 
 import aiokafka
 import aiokafka.producer.sender
-from aiokafka.errors import BrokerResponseError, InvalidProducerEpoch, KafkaConnectionError, ProducerFenced
+from aiokafka import TopicPartition
+from aiokafka.errors import BrokerResponseError, InvalidProducerEpoch, KafkaConnectionError, KafkaError, ProducerFenced
 
 from streams.engine.exits import EngineError, ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from aiokafka import TopicPartition
     from aiokafka.producer.message_accumulator import BatchBuilder
 
     from streams.engine.application import Message
@@ -33,16 +35,26 @@ aiokafka.producer.sender.BACKOFF_OVERRIDE = 0.002
 _BATCH_BYTES_MAX = 900_000  # below the broker's default message.max.bytes of 1,048,588
 _OPEN_BACKOFF_S = 0.01
 _RECONNECT_S = 0.5
+_BUSY_S = 0.5  # batches that follow each other within this are worth a transaction begun ahead
+_IDLE_S = 5.0  # after which a transaction begun ahead is ended unused
+_ABORT_TIMEOUT_S = 1.0
 _FENCED = (ProducerFenced, InvalidProducerEpoch)
 
 
 class TransactionalProducer:
-    """Writes micro-batches of one partition number, one transaction each."""
+    """Writes micro-batches of one partition number, one transaction each.
+
+    While batches follow each other closely, the next transaction is begun as soon as one has ended: the broker then
+    knows its partitions and group before the batch is there, which takes two of five round trips out of its way.
+    """
 
     def __init__(self, options: EngineOptions, partition: int) -> None:
         self.partition = partition
         self._options = options
         self._producer: Any = None
+        self._committed_at = 0.0
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._idle_end: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Take over the partition: fences the writer before us and ends its transaction."""
@@ -62,7 +74,7 @@ class TransactionalProducer:
 
     def _new_producer(self) -> aiokafka.AIOKafkaProducer:
         transactional_id = self._options.transactional_id(self.partition)
-        return aiokafka.AIOKafkaProducer(
+        producer = aiokafka.AIOKafkaProducer(
             bootstrap_servers=self._options.bootstrap_servers,
             client_id=transactional_id,
             transactional_id=transactional_id,
@@ -72,12 +84,24 @@ class TransactionalProducer:
             linger_ms=0,
             **self._options.security,
         )
+        manager = producer._txn_manager
+        # aiokafka tells the coordinator of the group with the first offsets; here with the first partitions.
+        manager.consumer_group_to_add = lambda: (
+            self._options.app_id if manager.is_in_transaction() and manager._txn_consumer_group is None else None
+        )
+        return producer
 
     async def close(self) -> None:
         """Close the connections."""
         producer, self._producer = self._producer, None
-        if producer is not None:
-            await producer.stop()
+        if producer is None:
+            return
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        if producer._txn_manager.is_in_transaction():
+            with contextlib.suppress(KafkaError, TimeoutError):
+                await asyncio.wait_for(producer.abort_transaction(), _ABORT_TIMEOUT_S)
+        await producer.stop()
 
     async def commit(
         self,
@@ -93,8 +117,8 @@ class TransactionalProducer:
         """
         committing = False
         try:
-            async with asyncio.timeout(self._options.transaction_timeout_ms / 1000):
-                await self._producer.begin_transaction()
+            async with asyncio.timeout(self._options.transaction_timeout_ms / 1_000):
+                await self._begin()
                 written = await self._produce(outputs, timestamp_ms)
                 # Only now: an offset commit beside a produce request makes the broker refuse 1 produce in 25.
                 await self._producer.send_offsets_to_transaction(dict(offsets), self._options.app_id)
@@ -102,7 +126,31 @@ class TransactionalProducer:
                 await self._producer.commit_transaction()
         except Exception as error:
             raise EngineError(self._exit_code(error, committing=committing), f"{error!r}") from error
+        self._begin_next(outputs)
         return written
+
+    async def _begin(self) -> None:
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        if self._idle_end is not None:
+            await self._idle_end
+            self._idle_end = None
+        if not self._producer._txn_manager.is_in_transaction():
+            await self._producer.begin_transaction()
+
+    def _begin_next(self, topics: Iterable[str]) -> None:
+        before, self._committed_at = self._committed_at, time.monotonic()
+        if self._committed_at - before > _BUSY_S:
+            return
+        manager = self._producer._txn_manager
+        manager.begin_transaction()
+        for topic in topics:
+            manager.maybe_add_partition_to_txn(TopicPartition(topic, self.partition))
+        self._idle_timer = asyncio.get_running_loop().call_later(_IDLE_S, self._end_empty)
+
+    def _end_empty(self) -> None:
+        # Before the broker ends it for its age, which would fence us.
+        self._idle_end = asyncio.create_task(self._producer.commit_transaction())
 
     async def _produce(self, outputs: Mapping[str, Sequence[Message]], timestamp_ms: int) -> dict[str, int]:
         sent = []

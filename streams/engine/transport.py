@@ -236,6 +236,15 @@ class TransactionManager(FaustTransactionManager):  # type: ignore[misc]
 class Producer(driver.Producer):  # type: ignore[misc]
     """Faust's own producer, used to create changelog topics only."""
 
+    async def create_topic(self, topic: str, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Faust's signature
+        """Create a topic where it is missing, and wait until the brokers know it.
+
+        They do so some time after they answered. A worker that joined the group before would assign the partitions
+        without this changelog.
+        """
+        await super().create_topic(topic, *args, **kwargs)
+        await self._ensure_producer().client._wait_on_metadata(topic)
+
     def _settings_auth(self) -> Mapping[str, Any]:
         return self.app.options.security  # type: ignore[no-any-return]
 
