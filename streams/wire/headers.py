@@ -31,9 +31,9 @@ def find_headers(headers: Sequence[Header], first: str, second: str) -> tuple[by
     found_first = found_second = None
     for name, value in headers:
         if name == first and found_first is None:
-            found_first = value
+            found_first = value or b""
         elif name == second and found_second is None:
-            found_second = value
+            found_second = value or b""
     return found_first or b"", found_second or b""
 
 
