@@ -93,6 +93,8 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "PORTCULLIS_FETCH_WAIT_MS_MAX": ("fetch_wait_ms_max", _bounded(1, 1000)),
     "PORTCULLIS_SESSION_TIMEOUT_MS": ("session_timeout_ms", _bounded(6000, 300_000)),
 }
+# Read where it is needed: where the local broker's jars are kept.
+_READ_ELSEWHERE = {"PORTCULLIS_KAFKA_HOME"}
 _SECURITY_PREFIX = "KAFKA_SECURITY_"
 
 
@@ -113,7 +115,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
             values[name] = reader(text)
         except ValueError as error:
             problems.append(f"{variable}: {error}, is {text[:80]!r}")
-    unknown = [v for v in environment if v.startswith("PORTCULLIS_") and v not in _VARIABLES]
+    unknown = [v for v in environment if v.startswith("PORTCULLIS_") and v not in _VARIABLES.keys() | _READ_ELSEWHERE]
     problems += [f"{variable}: no such setting" for variable in unknown]
     if problems:
         raise SettingsError("settings refused: " + "; ".join(problems))

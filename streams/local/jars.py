@@ -33,10 +33,10 @@ def silent(_line: str) -> None:
 
 
 def kafka_home() -> Path:
-    """Return the folder of the jars: below `$PORTCULLIS_HOME`, else `.portcullis` of checkout or working folder."""
-    named = os.environ.get("PORTCULLIS_HOME")
+    """Return the folder of the jars: `$PORTCULLIS_KAFKA_HOME`, else below `.portcullis` of checkout or working folder."""
+    named = os.environ.get("PORTCULLIS_KAFKA_HOME")
     if named:
-        return Path(named).absolute() / "kafka"
+        return Path(named).absolute()
     return checkout_or_working_folder() / ".portcullis" / "kafka"
 
 

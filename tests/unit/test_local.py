@@ -121,8 +121,8 @@ def test_jars_of_another_version_are_fetched_anew(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_home_folder_can_be_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PORTCULLIS_HOME", str(tmp_path))
-    assert kafka_home() == tmp_path / "kafka"
+    monkeypatch.setenv("PORTCULLIS_KAFKA_HOME", str(tmp_path))
+    assert kafka_home() == tmp_path
 
 
 # Before the start

@@ -1,0 +1,29 @@
+"""Bad input: 100,000 mutated and random messages, none of which may stop a worker or vanish."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from streams.rig.hostile import run_hostile
+from streams.settings import load_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.integration
+
+MESSAGES = 100_000
+
+
+@pytest.mark.timeout(400)
+def test_hostile_messages_end_as_verdicts_or_dead_letters(tmp_path: Path) -> None:
+    result = run_hostile(replace(load_settings({}), home=tmp_path), count=MESSAGES, seed=20, tell=lambda _line: None)
+    assert result.messages == MESSAGES == result.verdicts + result.dead_lettered
+    assert result.vanished == 0
+    assert result.worker_restarts == 0
+    assert result.oracle_mismatches == 0
+    assert 0 < result.approved < MESSAGES / 2
+    assert result.dead_lettered > MESSAGES / 4

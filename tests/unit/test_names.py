@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+from streams.names import LANE_SOURCES, Topic
+from streams.topics import load_topology
+
+
+def test_the_topology_and_the_code_know_the_same_topics() -> None:
+    assert {topic.name for topic in load_topology().topics} == {str(topic) for topic in Topic}
+
+
+def test_what_a_lane_reads_has_a_partition_for_each_lane() -> None:
+    topology = load_topology()
+    by_name = {topic.name: topic for topic in topology.topics}
+    keyed = (*LANE_SOURCES, Topic.ORDERS_APPROVED, Topic.ORDERS_REJECTED, Topic.AUDIT_EVENTS, Topic.AUDIT_CHECKPOINTS)
+    assert {by_name[name].partitions for name in keyed} == {topology.lanes}
