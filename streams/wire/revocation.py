@@ -40,14 +40,13 @@ def revocation_problem(
 ) -> str | None:
     """Look a certificate up in its issuer's lists; return why it counts as revoked at this moment (microseconds UTC).
 
-    What keeps us from knowing counts as revoked: no list although the certificate says that there is one, no list that
-    is whole and the issuer's, or one that is out of date. A list from after the moment knows more, so it counts.
+    What keeps us from knowing counts as revoked: no list, none that is whole and the issuer's, or one that is out of
+    date. A list from after the moment knows more, so it counts.
     """
     named = [crl for crl in crls if crl.issuer == certificate.issuer]
     lists = f"revocation list of {subject_of(issuer)}"
     if not named:
-        has_list = extension_of(certificate, x509.CRLDistributionPoints) is not None
-        return f"{lists}: required for {subject_of(certificate)}, is missing" if has_list else None
+        return f"{lists}: required for {subject_of(certificate)}, is missing"
     usable = [crl for crl in named if _is_whole_list_of(crl, issuer)]
     if not usable:
         return f"{lists}: a whole list signed by this CA required, has {len(named)} others"
