@@ -9,43 +9,44 @@ from typing import Final
 NULL: Final = b"\x00"
 VALUE: Final = b"\x02"  # the second branch of ["null", T]
 
-_SMALL_MAX: Final = 8192
-_DOUBLE: Final = struct.Struct("<d")
+# Numbers are put together from two seven-bit groups at a time, so that an offset takes two steps and a time four.
+_PAIR: Final = 1 << 14
+_SMALL_MAX: Final = _PAIR >> 1
 
 
-def _varint(number: int) -> bytes:
-    zigzag = number << 1 if number >= 0 else (-number << 1) - 1
+def _groups(number: int) -> bytes:
     out = bytearray()
-    while zigzag > 0x7F:
-        out.append(zigzag & 0x7F | 0x80)
-        zigzag >>= 7
-    out.append(zigzag)
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
     return bytes(out)
 
 
-_SMALL: Final = tuple(_varint(number) for number in range(_SMALL_MAX))
-
-
-@lru_cache(8192)
-def write_time(moment_us: int) -> bytes:
-    """Return a long that many records share, as a batch's decision time."""
-    return _varint(moment_us)
+_LAST: Final = tuple(_groups(number) for number in range(_PAIR))
+_MORE: Final = tuple(bytes((number & 0x7F | 0x80, number >> 7 | 0x80)) for number in range(_PAIR))
+_SMALL: Final = _LAST[::2]
 
 
 def write_long(number: int) -> bytes:
     """Return an int or long."""
-    return _SMALL[number] if 0 <= number < _SMALL_MAX else _varint(number)
+    if 0 <= number < _SMALL_MAX:
+        return _SMALL[number]
+    zigzag = number << 1 if number >= 0 else (-number << 1) - 1
+    out = b""
+    while zigzag >= _PAIR:
+        out += _MORE[zigzag & 0x3FFF]
+        zigzag >>= 14
+    return out + _LAST[zigzag]
+
+
+# A long that many records share, as a batch's decision time.
+write_time: Final = lru_cache(8192)(write_long)
 
 
 def write_bytes(data: bytes) -> bytes:
     """Return bytes with their length."""
     return write_long(len(data)) + data
-
-
-@lru_cache(65536)
-def write_name(text: str) -> bytes:
-    """Return a string that many records share: an identifier, a code."""
-    return write_text(text)
 
 
 def write_text(text: str) -> bytes:
@@ -54,12 +55,15 @@ def write_text(text: str) -> bytes:
     return write_long(len(data)) + data
 
 
+# A string that many records share: an identifier, a code.
+write_name: Final = lru_cache(65536)(write_text)
+
+
 def write_decimal(value: int) -> bytes:
     """Return a decimal: two's complement, big-endian, with its length."""
     size = (value + (value < 0)).bit_length() // 8 + 1
     return _SMALL[size] + value.to_bytes(size, "big", signed=True)
 
 
-def write_double(value: float) -> bytes:
-    """Return a double."""
-    return _DOUBLE.pack(value)
+# A double.
+write_double: Final = struct.Struct("<d").pack

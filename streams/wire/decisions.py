@@ -5,6 +5,8 @@ A property test holds the writers against fastavro, byte for byte.
 
 from __future__ import annotations
 
+import struct
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from streams.core.orders import Failure, ReferencePrice
@@ -13,7 +15,6 @@ from streams.wire.avro import DecodeError, Schema, decode, decode_body, from_dec
 from streams.wire.binary import (
     NULL,
     VALUE,
-    write_bytes,
     write_decimal,
     write_double,
     write_long,
@@ -111,24 +112,24 @@ EVENT_TYPES: Final = (
     "RECORD_DEAD_LETTERED",
 )
 _EVENT_TYPE_INDEX: Final = {name: write_long(place) for place, name in enumerate(EVENT_TYPES)}
-_DECISION: Final = {True: write_long(0), False: write_long(1)}
+_APPROVED: Final = write_long(0)
+_REJECTED: Final = write_long(1)
+_SIZES_MAX: Final = 256
+_SIZES: Final = tuple(VALUE + write_long(size) for size in range(_SIZES_MAX))
 
 
 def _optional_bytes(data: bytes | None) -> bytes:
-    return NULL if data is None else VALUE + write_bytes(data)
+    if data is None:
+        return NULL
+    size = len(data)
+    return (_SIZES[size] if size < _SIZES_MAX else VALUE + write_long(size)) + data
 
 
 def _optional_name(text: str | None) -> bytes:
     return NULL if text is None else VALUE + write_name(text)
 
 
-def _optional_decimal(value: int | None) -> bytes:
-    return NULL if value is None else VALUE + write_decimal(value)
-
-
 def _failures(failures: Sequence[Failure]) -> bytes:
-    if not failures:
-        return NULL
     parts = [write_long(len(failures))]
     for failure in failures:
         parts += (
@@ -143,61 +144,90 @@ def _failures(failures: Sequence[Failure]) -> bytes:
 
 def encode_verdict_body(verdict: Verdict) -> bytes:
     """Return a verdict's Avro body."""
-    reference = verdict.reference
+    (
+        agent_id,
+        cl_ord_id,
+        approved,
+        reason,
+        failures,
+        policy_sha256,
+        reference,
+        order_value_e5,
+        daily_value_e5,
+        score,
+        partition,
+        offset,
+        request_time_us,
+        decision_time_us,
+        log_index,
+        order,
+        signature,
+        certificate_sha256,
+    ) = verdict
     return b"".join(
         (
-            write_name(verdict.agent_id),
-            write_text(verdict.cl_ord_id),
-            _DECISION[verdict.approved],
-            write_name(verdict.reason),
-            _failures(verdict.failures),
-            _optional_bytes(verdict.policy_sha256),
-            NULL
-            if reference is None
-            else b"".join(
-                (
-                    VALUE,
-                    write_decimal(reference.price_e13),
-                    write_time(reference.price_time_us),
-                    write_long(reference.partition),
-                    write_long(reference.offset),
-                )
-            ),
-            _optional_decimal(verdict.order_value_e5),
-            _optional_decimal(verdict.daily_value_e5),
-            NULL if verdict.score is None else VALUE + write_double(verdict.score),
-            write_long(verdict.request_partition),
-            write_long(verdict.request_offset),
-            write_time(verdict.request_time_us),
-            write_time(verdict.decision_time_us),
-            write_long(verdict.log_index),
-            write_bytes(verdict.order),
-            _optional_bytes(verdict.signature),
-            _optional_bytes(verdict.certificate_sha256),
+            write_name(agent_id),
+            write_text(cl_ord_id),
+            _APPROVED if approved else _REJECTED,
+            write_name(reason),
+            _failures(failures) if failures else NULL,
+            _optional_bytes(policy_sha256),
+            NULL if reference is None else _reference(reference),
+            NULL if order_value_e5 is None else VALUE + write_decimal(order_value_e5),
+            NULL if daily_value_e5 is None else VALUE + write_decimal(daily_value_e5),
+            NULL if score is None else VALUE + write_double(score),
+            write_long(partition),
+            write_long(offset),
+            write_time(request_time_us),
+            write_time(decision_time_us),
+            write_long(log_index),
+            write_long(len(order)),
+            order,
+            _optional_bytes(signature),
+            _optional_bytes(certificate_sha256),
         )
     )
 
 
+@lru_cache(1024)
+def _reference(reference: ReferenceUsed) -> bytes:
+    price_e13, price_time_us, partition, offset = reference
+    where = write_long(partition) + write_long(offset)
+    return VALUE + write_decimal(price_e13) + write_long(price_time_us) + where
+
+
 def encode_verdict(body: bytes) -> bytes:
     """Return a verdict's body as a framed value."""
-    return prefix(Schema.VERDICT) + body
+    return _verdict_prefix() + body
 
 
-def _score(score: ScoreDetail | None) -> bytes:
-    if score is None:
-        return NULL
-    parts = [VALUE, write_name(score.model), write_double(score.value)]
-    if score.features:
-        parts.append(write_long(len(score.features)))
-        for name, share in score.features.items():
-            parts += (write_name(name), write_double(share))
+@cache
+def _verdict_prefix() -> bytes:
+    return prefix(Schema.VERDICT)
+
+
+def _score(score: ScoreDetail) -> bytes:
+    model, value, features = score
+    layout, constants = _score_layout(model, tuple(features))
+    parts = constants.copy()
+    parts[1] = value
+    parts[3:-1:2] = features.values()
+    return layout.pack(*parts)
+
+
+@lru_cache(256)
+def _score_layout(model: str, names: tuple[str, ...]) -> tuple[struct.Struct, list[bytes | float]]:
+    """Return how a score with these features is packed, and its parts with noughts in place of the numbers."""
+    parts: list[bytes | float] = [VALUE + write_name(model), 0.0]
+    for place, name in enumerate(names):
+        count = write_long(len(names)) if place == 0 else b""
+        parts += (count + write_name(name), 0.0)
     parts.append(NULL)
-    return b"".join(parts)
+    formats = (f"{len(part)}s" if isinstance(part, bytes) else "d" for part in parts)
+    return struct.Struct("<" + "".join(formats)), parts
 
 
 def _details(details: Mapping[str, str]) -> bytes:
-    if not details:
-        return NULL
     parts = [write_long(len(details))]
     for name, text in details.items():
         parts += (write_name(name), write_text(text))
@@ -205,33 +235,72 @@ def _details(details: Mapping[str, str]) -> bytes:
     return b"".join(parts)
 
 
-def encode_audit_head(event: AuditEvent, verdict_bytes: int | None) -> bytes:
-    """Return an event's framed value up to its verdict, whose length in bytes (None: no verdict) it ends with."""
+@lru_cache(65536)
+def _standing(before: str, after: str, policy: bytes | None, by: str | None, *others: str | None) -> bytes:
+    """Return the fields that hardly change from one event of a bot to its next."""
+    verified_by, approved_by, outcome = others
     return b"".join(
         (
-            prefix(Schema.AUDIT_EVENT),
-            _EVENT_TYPE_INDEX[event.event_type],
-            write_name(event.agent_id),
-            NULL if event.agent_seq is None else VALUE + write_long(event.agent_seq),
-            write_long(event.log_index),
-            write_long(event.partition),
-            write_time(event.event_time_us),
-            write_long(event.clock_divergence_us),
-            write_name(event.source_topic),
-            write_long(event.source_offset),
-            write_time(event.source_time_us),
-            _optional_bytes(event.subject),
-            _optional_bytes(event.signature),
-            _optional_name(event.signer),
-            _score(event.score),
-            write_name(event.state_before),
-            write_name(event.state_after),
-            _optional_bytes(event.policy_sha256),
-            _optional_name(event.authorised_by),
-            write_name(event.verified_by),
-            _optional_name(event.approved_by),
-            write_name(event.outcome),
-            _details(event.details),
+            write_name(before),
+            write_name(after),
+            _optional_bytes(policy),
+            _optional_name(by),
+            write_name(verified_by or ""),
+            _optional_name(approved_by),
+            write_name(outcome or ""),
+        )
+    )
+
+
+@cache
+def _event_start(event_type: str) -> bytes:
+    return prefix(Schema.AUDIT_EVENT) + _EVENT_TYPE_INDEX[event_type]
+
+
+def encode_audit_head(event: AuditEvent, verdict_bytes: int | None) -> bytes:
+    """Return an event's framed value up to its verdict, whose length in bytes (None: no verdict) it ends with."""
+    (
+        event_type,
+        agent_id,
+        agent_seq,
+        log_index,
+        partition,
+        event_time_us,
+        clock_divergence_us,
+        source_topic,
+        source_offset,
+        source_time_us,
+        subject,
+        signature,
+        signer,
+        score,
+        state_before,
+        state_after,
+        policy_sha256,
+        authorised_by,
+        verified_by,
+        approved_by,
+        outcome,
+        details,
+    ) = event
+    return b"".join(
+        (
+            _event_start(event_type),
+            write_name(agent_id),
+            NULL if agent_seq is None else VALUE + write_long(agent_seq),
+            write_long(log_index),
+            write_long(partition),
+            write_time(event_time_us),
+            write_long(clock_divergence_us),
+            write_name(source_topic),
+            write_long(source_offset),
+            write_time(source_time_us),
+            NULL if subject is None else _optional_bytes(subject),
+            NULL if signature is None else _optional_bytes(signature),
+            NULL if signer is None else _optional_name(signer),
+            NULL if score is None else _score(score),
+            _standing(state_before, state_after, policy_sha256, authorised_by, verified_by, approved_by, outcome),
+            _details(details) if details else NULL,
             NULL if verdict_bytes is None else VALUE + write_long(verdict_bytes),
         )
     )
