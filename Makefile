@@ -20,7 +20,7 @@ setup: .venv/.ready ## Install everything: Python packages, the broker's jars
 
 .venv/.ready: uv.lock pyproject.toml infra/kafka/pom.xml
 	@if [ ! -x "$(UV)" ]; then $(MAKE) --no-print-directory .portcullis/uv/bin/uv; fi
-	@UV_PYTHON_DOWNLOADS=never $(UV) sync --quiet --frozen --extra embedded
+	@UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never $(UV) sync --quiet --frozen --extra embedded
 	@$(RUN) broker install
 	@touch $@
 

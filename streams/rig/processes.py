@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _LOG_TAIL_LINES: Final = 15
 _POLL_S: Final = 0.02
+# Compiling 600 modules at each start takes longer than everything else until the first decision.
+_NOT_INHERITED: Final = "PYTHONDONTWRITEBYTECODE"
 
 
 class ProcessEndedError(PortcullisError):
@@ -81,7 +83,8 @@ class Service:
         """Start the process; a second start begins a new one under the same name."""
         self._log.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "streams", *self._arguments]
-        self._process = GuardedProcess(command, self._log, {**os.environ, **environment(self._settings)})
+        inherited = {name: value for name, value in os.environ.items() if name != _NOT_INHERITED}
+        self._process = GuardedProcess(command, self._log, {**inherited, **environment(self._settings)})
 
     def stop(self, *, timeout_s: float = 30.0) -> bool:
         """Ask the process to end; say whether it did in time."""
