@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs, urlsplit
 
 import clickhouse_connect
+from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from streams.core.errors import PortcullisError
 from streams.resources import resource
@@ -27,42 +28,81 @@ class WarehouseUnavailableError(PortcullisError):
 
 
 def connect(dsn: str) -> Client:
-    """Return a client of the DSN's database, `portcullis` if it names none; the database is made where it is missing.
+    """Return a client of the DSN's database, `portcullis` if it names none.
+
+    A folder that another process owns is read through that process.
 
     Raises:
-        WarehouseUnavailableError: no answer, or another process owns the folder.
+        WarehouseUnavailableError: no answer, or another process owns the folder and does not answer for it.
     """
-    parts = urlsplit(dsn)
-    embedded = parts.scheme == EMBEDDED_SCHEME
-    named = parse_qs(parts.query).get("database", [""])[0] if embedded else parts.path.strip("/")
-    database = named or DEFAULT_DATABASE
+    folder, database = embedded_folder(dsn), _database(dsn)
     try:
-        client = _open_folder(Path(parts.path)) if embedded else _open_server(dsn)
-        client.command(f"CREATE DATABASE IF NOT EXISTS `{database}`")
+        client = _open_server(dsn) if folder is None else _open_folder(folder)
     except Exception as error:
         # The driver raises what its parts raise: its own errors, urllib3's, the engine's, import errors.
-        raise WarehouseUnavailableError(f"warehouse {_without_password(dsn)}: {error}") from error
+        owner = None if folder is None else _ask_owner(folder)
+        if owner is None:
+            raise WarehouseUnavailableError(f"warehouse {_without_password(dsn)}: {error}") from error
+        owner.database = database
+        return owner
     client.database = database
+    if folder is not None:
+        _make_database(client)
     return client
 
 
-def run_scripts(client: Client, folder: str = "infra/clickhouse/tables") -> None:
-    """Run the SQL files of a folder in the order of their names; a statement ends with a semicolon at a line's end."""
-    for path in sorted(resource(folder).glob("*.sql")):
-        for statement in path.read_text().split(";\n"):
-            if statement.strip():
-                client.command(statement)
+def embedded_folder(dsn: str) -> Path | None:
+    """Return the folder of a `chdb:` DSN, None for a server's."""
+    parts = urlsplit(dsn)
+    return Path("/" + parts.path.lstrip("/")).resolve() if parts.scheme == EMBEDDED_SCHEME else None
+
+
+def reader_file(folder: Path) -> Path:
+    """Return the file beside a warehouse's folder that says where its owner answers."""
+    return folder.with_name(folder.name + ".reader")
+
+
+def make_tables(client: Client) -> None:
+    """Make the tables and views that are not there; where all are, no right to make any is needed."""
+    scripts = {path: path.read_text() for path in sorted(resource("infra/clickhouse/tables").glob("*.sql"))}
+    count = "SELECT count() FROM system.tables WHERE database = {name:String}"
+    if int(str(client.command(count, {"name": client.database}, use_database=False))) >= len(scripts):
+        return
+    _make_database(client)
+    for script in scripts.values():
+        client.command(script)
+
+
+def _make_database(client: Client) -> None:
+    client.command(f"CREATE DATABASE IF NOT EXISTS `{client.database}`", use_database=False)
+
+
+def _database(dsn: str) -> str:
+    parts = urlsplit(dsn)
+    named = parse_qs(parts.query).get("database", [""])[0] if embedded_folder(dsn) else parts.path.strip("/")
+    return named or DEFAULT_DATABASE
 
 
 def _open_folder(folder: Path) -> Client:
     folder.mkdir(parents=True, exist_ok=True)
-    # The engine compares paths as they are spelled, and a DSN may begin with more slashes than the path.
-    return clickhouse_connect.get_client(interface="chdb", path=str(folder.resolve()))
+    return clickhouse_connect.get_client(interface="chdb", path=str(folder))
 
 
 def _open_server(dsn: str) -> Client:
     # Without a session, several threads may use one client.
     return clickhouse_connect.get_client(dsn=dsn, database="default", autogenerate_session_id=False)
+
+
+def _ask_owner(folder: Path) -> Client | None:
+    """Return a client of the process that owns a folder, None where none answers."""
+    try:
+        dsn = reader_file(folder).read_text()
+        # Its answers go no further than this machine, and it takes no settings.
+        return clickhouse_connect.get_client(
+            dsn=dsn, database="default", autogenerate_session_id=False, autogenerate_query_id=False, compress=False
+        )
+    except (OSError, ClickHouseError):
+        return None
 
 
 def _without_password(dsn: str) -> str:

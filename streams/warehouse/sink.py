@@ -18,6 +18,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from streams.core.errors import PortcullisError
 from streams.warehouse.rows import Block, Record, cut_blocks
+from streams.warehouse.serve import serve_reads
 from streams.warehouse.store import DisplacedError, Store, UnreadableBlockError
 from streams.warehouse.tables import STORED_TOPICS, UNREADABLE_RECORDS
 from streams.wire.avro import DecodeError
@@ -210,7 +211,7 @@ def run_sink(dsn: str, options: SinkOptions, stop: Event) -> None:
         SinkError: Kafka has not the topics, or has deleted records that were never stored.
         StoreError: what is stored is not what was sent.
     """
-    with open_sink(dsn, options, stop) as sink:
+    with open_sink(dsn, options, stop) as sink, serve_reads(dsn):
         sink.run(stop)
 
 

@@ -17,7 +17,7 @@ import structlog
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from streams.core.errors import PortcullisError
-from streams.warehouse.connection import connect, run_scripts
+from streams.warehouse.connection import connect, make_tables
 from streams.warehouse.rows import encode_block
 from streams.warehouse.tables import TABLES, UNREADABLE_RECORDS
 
@@ -101,7 +101,7 @@ class Store:
     def open(cls, dsn: str, *, pause: Callable[[float], None] = time.sleep) -> Self:
         """Connect, and make the tables that are not there."""
         client = connect(dsn)
-        run_scripts(client)
+        make_tables(client)
         return cls(client, pause=pause)
 
     def close(self) -> None:

@@ -8,11 +8,12 @@ import pytest
 
 from streams.core.orders import decimal_text
 from streams.names import Topic
+from streams.resources import resource
 from streams.warehouse.columns import differences, expected_row, read_rows
 from streams.warehouse.connection import WarehouseUnavailableError, connect
 from streams.warehouse.rows import Block, Record, cut_blocks
 from streams.warehouse.store import BLOCK_ROWS_MAX, DisplacedError, Store, StoreError, UnreadableBlockError
-from streams.warehouse.tables import AUDIT_EVENTS
+from streams.warehouse.tables import AUDIT_EVENTS, TABLES
 from streams.wire.avro import Schema, encode, prefix, to_decimal
 from tests.made_log import START_US, make_log
 
@@ -138,6 +139,32 @@ def test_transactions_keep_every_digit(store: Store, client: Client) -> None:
     )
     assert found[:3] == [decimal_text(10**38 - 1, 17), "-0.0000000000001", "0.12345"]
     assert findings == ["late"]
+
+
+def test_views_show_what_was_decided(store: Store, client: Client) -> None:
+    append(store, records(Topic.AUDIT_EVENTS, LEAVES))
+    (decided,) = rows(
+        client, "SELECT count(), countIf(decided_after_us = 3000), any(length(policy_sha256)) FROM verdicts"
+    )
+    assert decided == (45, 45, 64)
+    (failed,) = rows(client, "SELECT countIf(place = 1), countIf(place = 2), uniqExact(reason) FROM failed_checks")
+    (rejected,) = rows(client, "SELECT countIf(decision = 'REJECTED') FROM verdicts")
+    assert failed == (rejected[0], rejected[0], 2)
+
+
+def test_every_statement_for_a_server_is_one(store: Store, client: Client) -> None:
+    assert store
+    for path in resource("infra/clickhouse").rglob("*.sql"):
+        for statement in path.read_text().split(";\n"):
+            if statement.strip():
+                assert client.query("SELECT formatQuery({sql:String})", {"sql": statement}).result_rows
+
+
+def test_the_writer_may_insert_into_every_table() -> None:
+    roles = resource("infra/clickhouse/roles.sql").read_text()
+    for table in TABLES:
+        assert f"GRANT INSERT ON portcullis.{table.name} TO portcullis_writer" in roles
+        assert f"kafka_offset) ON portcullis.{table.name} TO portcullis_writer" in roles
 
 
 def test_a_folder_that_cannot_be_made_is_said_so(tmp_path: Path) -> None:
