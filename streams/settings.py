@@ -59,6 +59,10 @@ class Settings:
             raise SettingsError("KAFKA_BOOTSTRAP_SERVERS is not set: which cluster?")
         return self.kafka_bootstrap_servers
 
+    def cluster(self) -> dict[str, str]:
+        """Return the configuration of a client of the cluster. Raises: SettingsError where no address is set."""
+        return {"bootstrap.servers": self.require_cluster(), **self.kafka_security}
+
 
 def _bounded(low: int, high: int) -> Callable[[str], int]:
     def read(text: str) -> int:

@@ -58,7 +58,7 @@ class MadeLog:
 
 def make_log(partition: int, count: int) -> MadeLog:
     """Return the same log for the same arguments."""
-    draw = random.Random(partition)  # noqa: S311 - the same log each time is the point
+    draw = random.Random(partition)
     return MadeLog(partition, tuple(make_leaf(draw, partition, index) for index in range(count)))
 
 

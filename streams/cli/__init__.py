@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from streams.cli import agents, audit, broker, reports, run, topology
+from streams.cli import agents, audit, broker, orders, reports, run, topology
 from streams.cli.output import say
 from streams.core.errors import PortcullisError
 
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.add_typer(broker.app, name="broker")
 app.add_typer(topology.app, name="topology")
 app.add_typer(agents.app, name="agent")
+app.add_typer(orders.app, name="order")
 app.add_typer(reports.app, name="report")
 app.add_typer(audit.app, name="audit")
 for command in run.COMMANDS:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from streams.cli.output import JsonOption, finish, table
-from streams.settings import load_settings
+from streams.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,10 +26,8 @@ def plan_command(*, bootstrap_servers: ServersOption = "", as_json: JsonOption =
     """Show every difference; exit code 1 where there is one."""
     from streams import topics
 
-    settings = load_settings()
-    drifts = topics.plan(
-        topics.load_topology(prefix=settings.topic_prefix), bootstrap_servers or settings.require_cluster()
-    )
+    settings = _settings(bootstrap_servers)
+    drifts = topics.plan(topics.load_topology(prefix=settings.topic_prefix), settings.cluster())
     _finish(drifts, (), ok=not drifts, as_json=as_json)
 
 
@@ -37,11 +36,14 @@ def apply_command(*, bootstrap_servers: ServersOption = "", as_json: JsonOption 
     """Create and change what loses nothing; exit code 1 where something is left to a person."""
     from streams import topics
 
-    settings = load_settings()
-    outcome = topics.apply(
-        topics.load_topology(prefix=settings.topic_prefix), bootstrap_servers or settings.require_cluster()
-    )
+    settings = _settings(bootstrap_servers)
+    outcome = topics.apply(topics.load_topology(prefix=settings.topic_prefix), settings.cluster())
     _finish(outcome.refused, outcome.mended, ok=not outcome.refused, as_json=as_json)
+
+
+def _settings(bootstrap_servers: str) -> Settings:
+    settings = load_settings()
+    return replace(settings, kafka_bootstrap_servers=bootstrap_servers) if bootstrap_servers else settings
 
 
 def _finish(left: tuple[Drift, ...], mended: tuple[Drift, ...], *, ok: bool, as_json: bool) -> None:

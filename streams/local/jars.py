@@ -33,7 +33,7 @@ def silent(_line: str) -> None:
 
 
 def kafka_home() -> Path:
-    """Return the folder of the jars: `$PORTCULLIS_KAFKA_HOME`, else below `.portcullis` of checkout or working folder."""
+    """Return the jars' folder: `$PORTCULLIS_KAFKA_HOME`, else in `.portcullis` of the checkout or working folder."""
     named = os.environ.get("PORTCULLIS_KAFKA_HOME")
     if named:
         return Path(named).absolute()

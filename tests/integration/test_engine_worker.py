@@ -51,7 +51,7 @@ class Feeder(threading.Thread):
 
 
 def test_killed_at_random_moments_each_order_is_decided_once(rig: Rig, broker: LocalKafka) -> None:
-    rng = random.Random(20261)  # noqa: S311 - moments, not secrets
+    rng = random.Random(20261)
     worker = rig.start_worker("one", batch_records_max=200)
     rig.orders(range(1))
     rig.wait_for_decisions(1)

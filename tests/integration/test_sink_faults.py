@@ -37,7 +37,7 @@ OPTIONS = SinkOptions("unused", topic_prefix="t.", flush_ms=0)
 
 
 def lots(seed: int) -> random.Random:
-    return random.Random(seed)  # noqa: S311 - the same lots each time
+    return random.Random(seed)
 
 
 @dataclass

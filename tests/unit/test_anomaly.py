@@ -41,7 +41,7 @@ class HonestBot:
     """An honest bot with seeded habits: sizes, prices and pauses that vary, about one message a second."""
 
     def __init__(self, seed: int, *, poisson: bool = False, size_spread: float = 0.2) -> None:
-        self.random = random.Random(seed)  # noqa: S311
+        self.random = random.Random(seed)
         self.profile = BotProfile()
         self.at_us = NOON
         self.poisson = poisson
@@ -155,7 +155,7 @@ def test_one_long_silence_does_not_blind_the_rate() -> None:
 
 @each_seed
 def test_a_newcomers_noise_counts_nothing(seed: int) -> None:
-    chance = random.Random(seed)  # noqa: S311
+    chance = random.Random(seed)
     profile = BotProfile()
     at_us = NOON
     for _ in range(WARM_UP_MESSAGES):
@@ -209,7 +209,7 @@ def tape(name: str) -> Iterator[tuple[int, bool, float, float]]:
     ["tardis_binance_futures_BTCUSDT_2020-02-22.trades.csv.gz", "binance_spot_XRPETH_2019-10-11_13.trades.csv.gz"],
 )
 def test_bots_that_trade_a_quiet_tape_practically_never_alarm(name: str, bots: int) -> None:
-    chance = random.Random(bots)  # noqa: S311
+    chance = random.Random(bots)
     profiles = [BotProfile() for _ in range(bots)]
     messages = alarms = 0
     previous: float | None = None

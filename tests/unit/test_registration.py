@@ -424,7 +424,7 @@ def test_a_record_that_is_none_is_refused(value: bytes, problem: str) -> None:
 def test_no_changed_byte_registers_anything_else() -> None:
     good, trust = PARTIES.record(), PARTIES.trust
     expected = check_registration(good, trust, NOON)
-    source = random.Random(7)  # noqa: S311 - a test's own dice
+    source = random.Random(7)
     outcomes: set[bool] = set()
     for place in range(0, len(good), 11):
         changed = bytearray(good)

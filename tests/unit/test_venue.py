@@ -199,7 +199,7 @@ def test_after_a_restart_what_was_reported_is_not_done_again() -> None:
 
 def run(seed: int, restart_share: float = 0.0) -> list[ExecutionReport]:
     ticks = tuple(read_tape(BUNDLED_TAPE))[:2000]
-    rng = random.Random(seed)  # noqa: S311
+    rng = random.Random(seed)
     made, log, approved = PaperVenue(), list[ExecutionReport](), list[Order]()
     seen = -1
     for message in plan(ticks, fleet(10, GOOD_HABITS), 1_000, seed):

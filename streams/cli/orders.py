@@ -1,0 +1,98 @@
+"""`portcullis order`: one order by hand."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from streams.cli.output import JsonOption, finish, table
+from streams.core.orders import (
+    MONEY_SCALE,
+    PRICE_SCALE,
+    QTY_SCALE,
+    MsgType,
+    Order,
+    OrdType,
+    Side,
+    TimeInForce,
+    decimal_text,
+    parse_decimal,
+)
+from streams.settings import load_settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from streams.wire.decisions import Verdict
+
+app = typer.Typer(help="Send an order as a bot does.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Keep `submit` a subcommand while it is the only one."""
+
+
+@app.command("submit")
+def submit_command(  # noqa: PLR0913 - a command's options
+    agent: Annotated[str, typer.Argument(help="The bot's agent_id; its key is in .portcullis/agents.")],
+    *,
+    symbol: Annotated[str, typer.Option(help="The market, for example BTC_USDT.")],
+    side: Annotated[Side, typer.Option(help="BUY or SELL.")],
+    quantity: Annotated[str, typer.Option(help="In units of the asset, decimal.")],
+    price: Annotated[str, typer.Option(help="Limit price; none for a market order.")] = "",
+    venue: Annotated[str, typer.Option(help="The venue's MIC.")] = "BINA",
+    region: Annotated[str, typer.Option(help="Where the bot runs.")] = "eu-west-1",
+    as_json: JsonOption = False,
+) -> None:
+    """Sign an order, send it, and show the verdict; exit code 1 where it is refused."""
+    from streams.rig.submitting import submit
+
+    try:
+        order = Order(
+            agent_id=agent,
+            cl_ord_id=uuid.uuid4().hex,
+            orig_cl_ord_id=None,
+            msg_type=MsgType.NEW_ORDER_SINGLE,
+            symbol=symbol,
+            ex_destination=venue,
+            region=region,
+            side=side,
+            ord_type=OrdType.LIMIT if price else OrdType.MARKET,
+            time_in_force=TimeInForce.DAY,
+            order_qty_e17=parse_decimal(quantity, QTY_SCALE),
+            price_e13=parse_decimal(price, PRICE_SCALE) if price else None,
+            transact_time_us=time.time_ns() // 1000,
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    verdict = submit(load_settings(), order)
+    finish(_as_dict(verdict), ok=verdict.approved, as_json=as_json, show=lambda console: _show(console, verdict))
+
+
+def _as_dict(verdict: Verdict) -> dict[str, object]:
+    value_e5 = verdict.order_value_e5
+    return {
+        "approved": verdict.approved,
+        "cl_ord_id": verdict.cl_ord_id,
+        "reason": verdict.reason.value,
+        "failures": [
+            {"reason": f.reason.value, "limit": f.limit, "observed": f.observed, "unit": f.unit}
+            for f in verdict.failures
+        ],
+        "order_value_eur": None if value_e5 is None else decimal_text(value_e5, MONEY_SCALE),
+        "score": verdict.score,
+        "log_index": verdict.log_index,
+        "milliseconds": (verdict.decision_time_us - verdict.request_time_us) / 1000,
+    }
+
+
+def _show(console: Console, verdict: Verdict) -> None:
+    if verdict.approved:
+        console.print(f"[bold green]approved[/], leaf {verdict.log_index} of log {verdict.request_partition}")
+        return
+    rows = [(failure.reason, failure.limit, failure.observed, failure.unit) for failure in verdict.failures]
+    console.print(table("Refused", ("reason", "limit", "observed", "unit"), rows))
