@@ -62,7 +62,8 @@ class TradingState(StrEnum):
     HALTED = "HALTED"
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, though nobody changes one: frozen fields are set one by one through `object`, 1.5 us an order for 0.2.
+@dataclass(slots=True, unsafe_hash=True)
 class Order:
     """A bot's message as decoded; its fields are not yet known to be sensible."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from streams.core.orders import (
@@ -14,6 +15,7 @@ from streams.core.orders import (
 )
 from streams.core.reasons import DeadLetterReason
 from streams.wire.avro import (
+    PREFIX_BYTES,
     DecodeError,
     Schema,
     body_of,
@@ -22,8 +24,10 @@ from streams.wire.avro import (
     encode,
     encode_body,
     from_decimal,
+    prefix,
     to_decimal,
 )
+from streams.wire.plain_order import read_plain_order
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,12 +52,18 @@ def decode_order(value: bytes) -> Order:
     Raises: DecodeError where the bytes are not exactly one order in its shortest spelling, or a text is too long to be
     carried on.
     """
-    return _order_of(decode(Schema.ORDER, value, bytes_max=ORDER_BYTES_MAX), body_of(value))
+    order = read_plain_order(value, PREFIX_BYTES) if value.startswith(_order_prefix()) else None
+    return order or _order_of(decode(Schema.ORDER, value, bytes_max=ORDER_BYTES_MAX), body_of(value))
 
 
 def decode_order_body(body: bytes) -> Order:
     """Read an order's body, as a verdict carries it. Raises: DecodeError as `decode_order`."""
-    return _order_of(decode_body(Schema.ORDER, body), body)
+    return read_plain_order(body, 0) or _order_of(decode_body(Schema.ORDER, body), body)
+
+
+@cache
+def _order_prefix() -> bytes:
+    return prefix(Schema.ORDER)
 
 
 def _order_of(record: Mapping[str, Any], body: bytes) -> Order:
