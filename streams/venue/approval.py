@@ -1,7 +1,8 @@
 """Checking an approval before it reaches a venue: nothing can be approved that was not logged.
 
 An approval on `orders.approved` is a Verdict with two headers. `audit-head` and the verdict's body together are the
-leaf of its own audit event; `tlog-proof` proves that this leaf is in the log under a checkpoint that the log's key signed.
+leaf of its own audit event; `tlog-proof` proves that this leaf is in the log under a checkpoint that the log's key
+signed.
 """
 
 from __future__ import annotations
