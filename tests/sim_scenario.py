@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from streams.sim.bots import PlannedMessage
 
 MS_US = 1_000
-ACTIONS = (Action.KILL, Action.RELEASE, Action.RELEASE, Action.RELEASE, Action.ACKNOWLEDGE, Action.REVOKE)
+ACTIONS = (*[Action.KILL] * 5, *[Action.RELEASE] * 3, Action.ACKNOWLEDGE, Action.REVOKE)
 STATES = ("ACTIVE", "ACTIVE", "ACTIVE", "REDUCING", "HALTED")
 UNITS = ("price_e13", "eur_rate_e13", "tick_size_e13", "lot_size_e17")
 TIGHT: dict[str, dict[str, tuple[object, ...]]] = {
@@ -64,7 +64,7 @@ class Scenario:
     """A run in which everything that can go differently does."""
 
     def __init__(self, folder: Path, seed: int) -> None:
-        self.rng = Random(seed)  # noqa: S311 - reproducible
+        self.rng = Random(seed)
         self.world = World(folder)
         self.seed = seed
         self._seen = -1
@@ -87,6 +87,7 @@ class Scenario:
     def _step(self, message: PlannedMessage) -> None:
         world, rng = self.world, self.rng
         world.now_us += rng.choice((0, MS_US, 20 * MS_US, 150 * MS_US))
+        world.skew_us = rng.choice((0, 0, 0, -50 * MS_US, -400 * MS_US))  # append times go back
         if rng.random() < 0.01:
             world.now_us += rng.choice((2 * S_US, 30 * S_US, 3600 * S_US, DAY_US // 3))
         if rng.random() < 0.7:
@@ -102,19 +103,19 @@ class Scenario:
     def _disturb(self, message: PlannedMessage) -> None:
         world, rng = self.world, self.rng
         dice = rng.random()
-        if dice < 0.02:
+        if dice < 0.05:
             self._command()
-        elif dice < 0.05:
+        elif dice < 0.10:
             self._release_all()
-        elif dice < 0.06:
+        elif dice < 0.11:
             world.register(rng.choice(list(world.documents)))
-        elif dice < 0.07:
+        elif dice < 0.12:
             agent_id = rng.choice(list(world.documents))
             self._change_policy(agent_id)
             world.register(agent_id)
-        elif dice < 0.08:
+        elif dice < 0.13:
             self._breaker(message)
-        elif dice < 0.12:
+        elif dice < 0.17:
             self._bad_price()
 
     def _change_policy(self, agent_id: str) -> None:
@@ -123,7 +124,7 @@ class Scenario:
 
     def _command(self) -> None:
         world, rng = self.world, self.rng
-        scope = rng.choice((*[Scope.BOT] * 6, Scope.MARKET, Scope.OPERATOR, Scope.ALL))
+        scope = rng.choice((*[Scope.BOT] * 4, Scope.MARKET, Scope.OPERATOR, Scope.ALL))
         targets = {
             Scope.BOT: rng.choice(world.bots).agent_id,
             Scope.MARKET: rng.choice(list(world.markets)),

@@ -70,6 +70,7 @@ class World:
 
     def __init__(self, folder: Path, bots: tuple[Bot, ...] | None = None, **policy_options: Any) -> None:
         self.now_us = START_US
+        self.skew_us = 0  # of the broker's clock
         self.ticks = tuple(read_tape(BUNDLED_TAPE))
         self.markets = markets_of(self.ticks)
         self.bots = fleet() if bots is None else bots
@@ -115,7 +116,7 @@ class World:
         """Append a record; what a lane reads waits for its next micro-batch."""
         number = self.partition((key or b"").decode(errors="replace")) if partition is None else partition
         place = str(topic), number
-        record = Kept(topic, number, self._offsets[place], self.now_us // 1000, key, value, tuple(headers))
+        record = Kept(topic, number, self._offsets[place], self._appended_ms(), key, value, tuple(headers))
         self._offsets[place] += 1
         self.records.append(record)
         if topic in LANE_SOURCES:
@@ -125,6 +126,9 @@ class World:
         if topic is Topic.RISK_CIRCUIT_BREAKERS:
             self.references.on_breaker(record)
         return record
+
+    def _appended_ms(self) -> int:
+        return (self.now_us + self.skew_us) // 1000
 
     def register(self, agent_id: str) -> None:
         at_us = self.now_us
