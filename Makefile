@@ -28,7 +28,7 @@ demo: setup ## Real ticks become signed orders, are decided, logged, stored, rep
 	@$(RUN) demo
 
 test: setup ## All tests
-	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest -q -n 2 --dist loadfile
 
 check: setup ## Format, lint, types, direction of imports
 	@.venv/bin/ruff format --check .
