@@ -13,7 +13,14 @@ from streams.core.reasons import DeadLetterReason, Reason
 from streams.core.windows import DAY_US, day_start_us
 from streams.names import Topic
 from streams.wire.avro import DecodeError, body_of
-from streams.wire.decisions import ReferenceUsed, Verdict, encode_audit_head, encode_verdict, encode_verdict_body
+from streams.wire.decisions import (
+    AuditEvent,
+    ReferenceUsed,
+    Verdict,
+    encode_audit_head,
+    encode_verdict,
+    encode_verdict_body,
+)
 from streams.wire.headers import SIGNATURE, THUMBPRINT, cloud_event, dead_letter_headers, find_headers
 from streams.wire.messages import decode_order
 from streams.wire.signatures import ORDER_TYPE, is_valid
@@ -28,8 +35,10 @@ if TYPE_CHECKING:
     from streams.wire.decisions import ScoreDetail
     from streams.wire.registration import Registration
 
+VERIFIED_BY: Final = "portcullis-gate"
 _US: Final = 1_000_000
 _DAYS_KEPT: Final = 2
+_NO_DETAILS: Final[dict[str, str]] = {}
 
 
 @dataclass(slots=True)
@@ -90,7 +99,8 @@ class GateAgent:
     def _decide(self, record: ConsumerRecord, prepared: Prepared, order: Order, registration: Registration) -> None:
         lane, policy = self._lane, registration.policy
         bot = lane.bot(order.agent_id)
-        received_us = bot.received_at(record.timestamp * 1000)
+        appended_us = record.timestamp * 1000
+        received_us = bot.received_at(appended_us)
         identity = _identity(record, prepared, registration)
         authenticated = not identity
         entering = is_entering(order)
@@ -113,7 +123,7 @@ class GateAgent:
             kill=lane.controls.kill_for(order.agent_id, policy.operator, order.symbol, bot),
             market_state=lane.references.market_state(order.symbol),
             reference=reference,
-            reference_live=lane.references.live,
+            reference_live=lane.references_live,
             daily_value_e5=daily_e5,
             seen=lane.recent.seen(order.agent_id, order.cl_ord_id, received_us, window_us),
             score=None if score is None else score.value,
@@ -142,14 +152,14 @@ class GateAgent:
             situation.score,
             record.partition,
             record.offset,
-            record.timestamp * 1000,
+            appended_us,
             lane.now_us,
             lane.journal.next_index,
             body_of(record.value),
             prepared.signature or None,
             prepared.thumbprint or None,
         )
-        self._write(record, verdict, bot, before.value, score)
+        self._write(record, verdict, bot, before, score)
         if authenticated:
             lane.anomaly.after(record, order, decision, bot, before, score)
         if decision.approved:
@@ -195,24 +205,38 @@ class GateAgent:
         self, record: ConsumerRecord, verdict: Verdict, bot: BotState | None, before: str, score: ScoreDetail | None
     ) -> None:
         """Append the decision to the log and send the verdict, an approval once it has its proof."""
-        lane = self._lane
-        event = lane.event(
-            record,
-            "ORDER_APPROVED" if verdict.approved else "ORDER_REJECTED",
-            verdict.agent_id,
-            bot,
-            score=score,
-            state_before=before,
-            outcome=verdict.reason,
-            authorised_by=verdict.certificate_sha256.hex()[:64] if verdict.certificate_sha256 else None,
+        lane, agent_id, approved, log_index = self._lane, verdict.agent_id, verdict.approved, verdict.log_index
+        event = AuditEvent(
+            "ORDER_APPROVED" if approved else "ORDER_REJECTED",
+            agent_id,
+            lane.next_sequence(agent_id, bot),
+            log_index,
+            lane.partition,
+            lane.now_us,
+            lane.now_us - verdict.request_time_us,
+            record.topic,
+            record.offset,
+            verdict.request_time_us,
+            None,
+            None,
+            None,
+            score,
+            before,
+            before if bot is None else bot.trading_state,
+            None,
+            verdict.certificate_sha256.hex()[:64] if verdict.certificate_sha256 else None,
+            VERIFIED_BY,
+            None,
+            verdict.reason,
+            _NO_DETAILS,
         )
         body = encode_verdict_body(verdict)
         head = encode_audit_head(event, len(body))
-        key = verdict.agent_id.encode()
+        key = agent_id.encode()
         lane.journal.append(key, head + body)
-        event_id = f"{lane.partition}-{verdict.log_index}"
+        event_id = f"{lane.partition}-{log_index}"
         value = encode_verdict(body)
-        if verdict.approved:
+        if approved:
             headers = cloud_event("portcullis.order.approved", self._source, event_id)
             lane.journal.approve(key, value, headers, len(head))
         else:

@@ -6,8 +6,7 @@ A micro-batch's events are written together, after it: the leaves to `audit.even
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streams.audit.checkpoint import Checkpoint, sign_checkpoint
 from streams.audit.proof import encode_proofs
@@ -22,9 +21,8 @@ if TYPE_CHECKING:
 _FRONTIER: Final = "frontier"
 
 
-@dataclass(frozen=True, slots=True)
-class _Approval:
-    index: int
+class _Approval(NamedTuple):
+    log_index: int
     key: bytes
     value: bytes
     headers: tuple[Header, ...]
@@ -42,17 +40,15 @@ class Journal:
         self._events_topic, self._checkpoints_topic, self._approved_topic = topics
         stored = table.get(_FRONTIER)
         self._frontier = Frontier() if stored is None else Frontier.from_bytes(stored)
+        self.next_index = self._frontier.size
+        """Leaf index of the next event."""
         self._leaves: list[tuple[bytes, bytes]] = []
         self._approvals: list[_Approval] = []
-
-    @property
-    def next_index(self) -> int:
-        """Return the leaf index of the next event."""
-        return self._frontier.size + len(self._leaves)
 
     def append(self, key: bytes, leaf: bytes) -> None:
         """Append an event; `leaf` is the value of its record in `audit.events`."""
         self._leaves.append((key, leaf))
+        self.next_index += 1
 
     def approve(self, key: bytes, verdict: bytes, headers: tuple[Header, ...], head_bytes: int) -> None:
         """Hold an approval back until the event appended last has its proof; its leaf's first bytes are the head."""
@@ -71,11 +67,10 @@ class Journal:
         send(self._checkpoints_topic, origin.encode(), note)
         if self._approvals:
             proofs, first = encode_proofs(prover, note), self._frontier.size
-            for approval in self._approvals:
-                place = approval.index - first
-                head = self._leaves[place][1][: approval.head_bytes]
-                proven = (*approval.headers, (TLOG_PROOF, proofs[place]), (AUDIT_HEAD, head))
-                send(self._approved_topic, approval.key, approval.value, proven)
+            for log_index, key, value, headers, head_bytes in self._approvals:
+                place = log_index - first
+                head = self._leaves[place][1][:head_bytes]
+                send(self._approved_topic, key, value, (*headers, (TLOG_PROOF, proofs[place]), (AUDIT_HEAD, head)))
         self._frontier = prover.frontier
         self._table.put(_FRONTIER, self._frontier.to_bytes())
         self._leaves, self._approvals = [], []

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from streams.agents.alerts import Alerts
 from streams.agents.anomaly import AnomalyAgent
 from streams.agents.controls import ControlsAgent
-from streams.agents.gate import GateAgent
+from streams.agents.gate import VERIFIED_BY, GateAgent
 from streams.agents.journal import Journal
 from streams.agents.post_trade import PostTradeAgent
 from streams.agents.recent import RecentIds
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from streams.wire.decisions import ScoreDetail
     from streams.wire.note import Signer
     from streams.wire.trust import TrustStore
-
-VERIFIED_BY: Final = "portcullis-gate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +53,7 @@ class Lane:
         self.references = services.references
         self.outputs = outputs
         self.now_us = 0
+        self.references_live = False
         self.bots: PartitionTable[BotState] = tables[TableName.BOTS]
         self.daily_value: WindowedPartitionTable[int] = tables[TableName.DAILY_VALUE]
         topics = (Topic.AUDIT_EVENTS, Topic.AUDIT_CHECKPOINTS, Topic.ORDERS_APPROVED)
@@ -82,6 +81,7 @@ class Lane:
     def begin(self, now_us: int) -> None:
         """Start a micro-batch at its decision time."""
         self.now_us = now_us
+        self.references_live = self.references.live
 
     def process(self, record: ConsumerRecord, prepared: Any) -> None:  # noqa: ANN401 - what `prepare` returned
         """Give a record to its agent."""
@@ -104,6 +104,14 @@ class Lane:
             state = BotState()
             self.bots.put(agent_id, state)
         return state
+
+    def next_sequence(self, agent_id: str, bot: BotState | None) -> int | None:
+        """Return the next number of the bot's own gapless sequence of events; None for a bot without state."""
+        if bot is None:
+            return None
+        bot.audit_seq += 1
+        self.bots.touch(agent_id)
+        return bot.audit_seq
 
     def record_event(
         self,
@@ -136,15 +144,11 @@ class Lane:
         details: Mapping[str, str] | None = None,
     ) -> AuditEvent:
         """Return an event with its place in the log and in the bot's own gapless sequence."""
-        sequence = None
-        if bot is not None:
-            sequence = bot.audit_seq = bot.audit_seq + 1
-            self.bots.touch(agent_id)
         appended_us = record.timestamp * 1000
         return AuditEvent(
             event_type,
             agent_id,
-            sequence,
+            self.next_sequence(agent_id, bot),
             self.journal.next_index,
             self.partition,
             self.now_us,
