@@ -32,6 +32,17 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 _POLL_RECORDS: Final = 10_000
+# A broker is away or a leader moves: the client asks again by itself, from where it stands. Anything else could mean
+# that records were passed over, so it stops the sink.
+_TRANSIENT: Final = frozenset(
+    {
+        *(KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE, KafkaError._TIMED_OUT),  # noqa: SLF001
+        *(KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.REPLICA_NOT_AVAILABLE),
+        *(KafkaError.BROKER_NOT_AVAILABLE, KafkaError.REQUEST_TIMED_OUT, KafkaError.NETWORK_EXCEPTION),
+        *(KafkaError.FENCED_LEADER_EPOCH, KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError.KAFKA_STORAGE_ERROR),
+        *(KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.OFFSET_NOT_AVAILABLE),
+    }
+)
 
 
 class SinkError(PortcullisError):
@@ -54,8 +65,8 @@ class SinkOptions:
     topic_prefix: str = ""
     group_id: str = "portcullis-warehouse"
     flush_ms: int = 1000
-    rows_max: int = 40_000
-    bytes_max: int = 64_000_000
+    rows_max: int = 30_000
+    bytes_max: int = 32_000_000
     timeout_s: float = 20.0
     security: Mapping[str, str] = field(default_factory=dict)
 
@@ -71,7 +82,7 @@ class SinkOptions:
                 # Records deleted before they were stored are an error, never a jump.
                 "auto.offset.reset": "error",
                 "enable.partition.eof": True,
-                "queued.max.messages.kbytes": 65_536,
+                "queued.max.messages.kbytes": 32_768,
                 **self.security,
             }
         )
@@ -152,7 +163,10 @@ class Sink:
             if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own codes are named so
                 self._read_to[topic, partition] = offset
                 return
-            raise SinkError(f"{message.topic()}/{partition}, offset {offset}: {error.str()}")
+            if error.code() not in _TRANSIENT:
+                raise SinkError(f"{message.topic()}/{partition}, offset {offset}: {error.str()}")
+            _log.warning("Kafka does not answer", topic=topic, partition=partition, error=error.str())
+            return
         if offset < self._read_to.get((topic, partition), 0):
             raise SinkError(
                 f"{message.topic()}/{partition}: offset {offset} after {self._read_to[topic, partition] - 1}"

@@ -13,7 +13,9 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from streams.local import LocalKafka
 from streams.names import Topic
+from streams.topics import apply, load_topology
 from streams.warehouse.columns import read_rows
 from streams.warehouse.connection import connect
 from streams.warehouse.sink import Sink, SinkError, SinkOptions, open_sink, read_ends, run_sink
@@ -140,6 +142,23 @@ def test_the_sink_runs_until_it_is_stopped(kafka: str, options: SinkOptions, tmp
     stop.set()
     running.join(10)
     assert not running.is_alive()
+
+
+def test_a_broker_that_dies_and_comes_back_costs_nothing(tmp_path: Path) -> None:
+    topology = load_topology(lanes=2)
+    with LocalKafka(tmp_path / "kafka") as broker:
+        options = SinkOptions(broker.bootstrap_servers, flush_ms=20, security={"log_level": "0"})
+        apply(topology, broker.bootstrap_servers)
+        write(broker.bootstrap_servers, "", make_logs(1, 70))
+        with open_sink(f"chdb://{tmp_path}/warehouse", options, threading.Event()) as sink:
+            drain(sink, options)
+            broker.kill()
+            for _ in range(10):
+                sink.step()
+            broker.start()
+            write(broker.bootstrap_servers, "", make_logs(1, 70))
+            drain(sink, options)
+    assert count(f"chdb://{tmp_path}/warehouse", "audit_events") == 140
 
 
 def test_records_deleted_before_they_were_stored_stop_the_sink(

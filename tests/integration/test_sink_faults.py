@@ -298,6 +298,15 @@ def test_records_deleted_before_they_were_stored_stop_the_sink(client: Client) -
         sink.run(threading.Event())
 
 
+def test_a_broker_that_is_away_for_a_while_costs_nothing(client: Client) -> None:
+    away = KafkaError(KafkaError.NOT_LEADER_FOR_PARTITION, "the leader moves")
+    leaves = LOGS[0].leaves[:4]
+    messages = [Message("t.audit.events", 0, i, leaf) for i, leaf in enumerate(leaves)]
+    messages[2:2] = [Message("t.audit.events", 0, 2, failure=away)] * 3
+    drain(Source(messages, lots(1)), Store(client))
+    assert stored(client)[0] == list(leaves)
+
+
 def test_offsets_that_go_back_stop_the_sink(client: Client) -> None:
     messages = [Message("t.audit.events", 0, offset, LOGS[0].leaves[0]) for offset in (4, 3)]
     sink = Sink(Source(messages, lots(1)), Store(client), OPTIONS, partitions())
