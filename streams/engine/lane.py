@@ -15,8 +15,7 @@ from aiokafka import TopicPartition
 
 from streams.engine.application import Application, ApplicationFactory, Message, Outputs
 from streams.engine.exits import EngineError, ExitCode, StopProcess
-from streams.engine.options import BATCH_RECORDS_MIN
-from streams.engine.sources import Chunk, SourceBatch, SourceQueue
+from streams.engine.sources import CHUNK_RECORDS, Chunk, SourceBatch, SourceQueue
 from streams.engine.transactions import TransactionalProducer
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from streams.engine.tables import LaneTable
     from streams.engine.verify import VerifyPool
 
-_FIRST_BATCH_RECORDS = BATCH_RECORDS_MIN  # the first decision after a start comes soon; doubled from batch to batch
 _DRAIN_TIMEOUT_S = 20.0
 _READY_POLL_S = 0.01
 _MORE_WAIT_S = 0.002  # the rest of a poll comes through other agents' queues, in a moment
@@ -54,12 +52,15 @@ class Lane:
         self.epoch = 0
         """Raised whenever the lane is positioned or drained: what was fetched before is void."""
         self._context = context
-        self._queues = {topic: SourceQueue(urgency) for urgency, topic in enumerate(context.sources)}
+        chunk = min(CHUNK_RECORDS, context.options.batch_records_max)
+        self._queues = {
+            topic: SourceQueue(urgency, chunk_records=chunk) for urgency, topic in enumerate(context.sources)
+        }
         self._outputs = Outputs()
         self._producer = TransactionalProducer(context.options, partition)
         self._application: Application | None = None
         self._open = False
-        self._batch_records = _FIRST_BATCH_RECORDS
+        self._batch_records = chunk  # small after a start, so that the first decision comes soon; doubled with each
         self._now_us = 0
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from streams.engine.exits import EngineError, ExitCode
-from streams.engine.options import BATCH_RECORDS_MIN
 
 if TYPE_CHECKING:
     import asyncio
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from faust.types import TP
 
 # As much as one verification thread takes at a time, and the loop is held between two yields.
-_CHUNK_RECORDS = BATCH_RECORDS_MIN
+CHUNK_RECORDS = 64
 _PENDING_BYTES_MAX = 4_000_000
 
 
@@ -54,8 +53,9 @@ Prepare: TypeAlias = "Callable[[Sequence[ConsumerRecord]], asyncio.Future[list[o
 class SourceQueue:
     """One topic's records on the way into a lane."""
 
-    def __init__(self, urgency: int) -> None:
+    def __init__(self, urgency: int, *, chunk_records: int = CHUNK_RECORDS) -> None:
         self.urgency = urgency
+        self._chunk_records = chunk_records
         self.taken = 0
         """Offset after the last record handed to a micro-batch."""
         self.committed: int | None = None
@@ -106,8 +106,8 @@ class SourceQueue:
             )
         self._next = batch.end
         records = batch.records
-        for first in range(0, len(records), _CHUNK_RECORDS):
-            piece = records[first : first + _CHUNK_RECORDS]
+        for first in range(0, len(records), self._chunk_records):
+            piece = records[first : first + self._chunk_records]
             size = sum(record.serialized_value_size for record in piece)
             self._chunks.append(Chunk(piece, prepare(piece), piece[-1].offset + 1, size))
             self._records += len(piece)

@@ -2,6 +2,7 @@
 
 import random
 import re
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from streams.engine.exits import ExitCode
 from streams.local import LocalKafka
 from tests.integration.engine_rig import PARTITIONS, Rig, batches_of, wait_until
 
@@ -156,6 +158,45 @@ def test_lane_reads_what_it_writes(rig: Rig) -> None:
     assert wait_until(lambda: len(rig.read("applied")) == 6, 15), rig.logs()
     assert worker.terminate() == 0
     assert [message.value() for message in rig.read("commands")] == [b"echo %d" % n for n in (5, 4, 3, 2, 1, 0)]
+
+
+def test_stopped_worker_that_comes_back_is_fenced(rig: Rig) -> None:
+    first = rig.start_worker(batch_records_max=200)
+    rig.orders(range(1))
+    rig.wait_for_decisions(1)
+    feeder = Feeder(rig, per_second=1_000)
+    feeder.sent = 1
+    feeder.start()
+    time.sleep(0.5)
+    first.process.send_signal(signal.SIGSTOP)
+    second = rig.start_worker(batch_records_max=200)
+    # The group waits for the session of the member that does not answer.
+    assert wait_until(lambda: "ready at offsets" in second.log.read_text(), 20), rig.logs()
+    time.sleep(0.5)
+    first.process.send_signal(signal.SIGCONT)
+    assert wait_until(lambda: first.process.poll() is not None, 15), rig.logs()
+    assert first.process.returncode == ExitCode.FENCED
+    sent = feeder.stop()
+    rig.wait_for_decisions(sent)
+    assert second.terminate() == 0
+    rig.check_exactly_once(sent)
+
+
+def test_transaction_begun_ahead_is_ended_when_no_more_comes(rig: Rig, broker: LocalKafka) -> None:
+    worker = rig.start_worker("one")
+
+    def markers() -> int:
+        return batches_of(broker.folder / "data", f"{rig.prefix}decisions", 0).control
+
+    for number in range(0, 20, 4):  # one key, one partition
+        rig.order(number)
+        rig.wait_for_decisions(number // 4 + 1)
+    committed = markers()
+    assert wait_until(lambda: markers() == committed + 1, 10), "nothing ended the transaction begun ahead"
+    rig.order(20)
+    rig.wait_for_decisions(6)
+    assert worker.terminate() == 0
+    rig.check_exactly_once(6)
 
 
 def test_stops_quickly_when_asked(rig: Rig) -> None:
