@@ -19,7 +19,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 
 # Progress and explanations go to standard error, so that standard output is the result alone.
 progress = Console(stderr=True, highlight=False)
-_out = Console(highlight=False)
+# A file or pipe has no width of its own; tables stay in one piece at this one.
+_out = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
 def finish(result: Mapping[str, Any], *, ok: bool, as_json: bool, show: Callable[[Console], None]) -> None:

@@ -1,0 +1,88 @@
+"""What the documents say is there: commands, targets, links, reason codes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+import typer
+
+from streams.cli import app
+from streams.core.gate import CHECKS
+from streams.core.reasons import FAILURES, RULES, Reason
+
+ROOT = Path(__file__).parent.parent
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "topology").rglob("*.md")),
+    *sorted((ROOT / "infra").rglob("*.md")),
+]
+README = (ROOT / "README.md").read_text()
+
+
+def commands() -> set[str]:
+    group = typer.main.get_command(app)
+    assert hasattr(group, "commands")
+    found = set()
+    for name, command in group.commands.items():
+        inner = getattr(command, "commands", None)
+        found |= {f"{name} {sub}" for sub in inner} if inner else {name}
+    return found
+
+
+def test_every_command_that_the_readme_names_exists() -> None:
+    named = set()
+    for line in re.findall(r"^\| `portcullis ([^`]+)`", README, re.MULTILINE):
+        words = [word for word in re.split(r"[\s\[]", line) if word]
+        if len(words) > 1 and not words[1].startswith("-"):
+            named |= {f"{words[0]} {sub}" for sub in words[1:] if sub not in {"/", "…"} and sub.isalpha()}
+        else:
+            named.add(words[0])
+    assert named
+    assert named <= commands()
+
+
+def test_every_command_is_in_the_readme() -> None:
+    for command in commands():
+        first, _, second = command.partition(" ")
+        assert re.search(rf"`portcullis {first}\b[^`]*{second}", README), command
+
+
+def test_every_command_explains_itself() -> None:
+    group = typer.main.get_command(app)
+    for name, command in getattr(group, "commands", {}).items():
+        for inner in [command, *getattr(command, "commands", {}).values()]:
+            assert inner.help or inner is command, name
+            for parameter in inner.params:
+                if isinstance(parameter, click.Option):
+                    assert parameter.help, (name, parameter.name)
+
+
+def test_every_make_target_of_the_readme_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"(?:`|\$ )make ([a-z]+)", README):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
+        if not target.startswith(("http://", "https://")):
+            assert (page.parent / target).exists(), target
+
+
+def test_the_page_of_checks_lists_them_in_their_order() -> None:
+    page = (ROOT / "topology" / "gate.md").read_text()
+    listed = re.findall(r"^\| \d+ \| ([A-Z_]+) \|", page, re.MULTILINE)
+    assert listed == [reason.value for reason, _, _ in CHECKS]
+    assert listed == [reason.value for reason in Reason if reason is not Reason.NONE]
+
+
+def test_every_reason_has_its_meaning_and_source() -> None:
+    assert set(RULES) == set(Reason) - {Reason.NONE}
+    assert set(RULES) >= FAILURES
+    for rule in RULES.values():
+        assert rule.text
+        assert rule.source
