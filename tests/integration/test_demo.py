@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
 pytestmark = pytest.mark.integration
 
 ORDERS = 1_500
 
 
-def run(home: Path, *arguments: str, expect: int = 0) -> dict[str, Any]:
+def run(home: Path, *arguments: str, expect: int = 0, **environment: str) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-m", "streams", *arguments, "--json"],
-        env={**os.environ, "PORTCULLIS_HOME": str(home)},
+        env={**os.environ, "PORTCULLIS_HOME": str(home), **environment},
         capture_output=True,
         text=True,
         timeout=240,
@@ -98,3 +99,16 @@ def test_a_tape_of_ones_own_is_played(tmp_path: Path) -> None:
     result = run(tmp_path / "home", "demo", "--input", str(tape), "--orders", "200", "--bots", "5", "--seed", "3")
     assert result["ok"] is True
     assert result["requested"] == 200
+
+
+def test_an_existing_cluster_is_used_and_left_as_it_was(kafka: str, tmp_path: Path) -> None:
+    before = topics_of(kafka)
+    result = run(tmp_path / "home", "demo", "--orders", "200", "--bots", "7", KAFKA_BOOTSTRAP_SERVERS=kafka)
+    assert result["ok"] is True
+    assert not (tmp_path / "home" / "demo" / "kafka").exists()
+    assert topics_of(kafka) == before
+
+
+def topics_of(servers: str) -> set[str]:
+    topics = AdminClient({"bootstrap.servers": servers}).list_topics(timeout=10).topics
+    return {str(name) for name in topics if "demo" in str(name)}
