@@ -9,7 +9,7 @@ import click
 import pytest
 import typer
 
-from streams.cli import app
+from streams.cli.application import app
 from streams.core.gate import CHECKS
 from streams.core.reasons import FAILURES, RULES, Reason
 

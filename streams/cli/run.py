@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import sys
 import threading
@@ -16,6 +15,7 @@ import typer
 from streams.cli.bench import bench_command
 from streams.cli.chaos import chaos_command
 from streams.cli.output import JsonOption, finish, progress, table
+from streams.cli.worker import log_to_stderr, worker_command
 from streams.settings import load_settings
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def _log_to_stderr() -> None:
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    log_to_stderr()
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -36,19 +36,6 @@ def _log_to_stderr() -> None:
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
-
-
-def worker_command() -> None:
-    """Run a worker: gate, anomaly, registry, controls and post-trade on its share of the partitions."""
-    from streams import topics
-    from streams.app import build_app
-    from streams.engine.worker import run_worker
-
-    _log_to_stderr()
-    settings = load_settings()
-    settings.require_cluster()
-    topology = topics.load_topology(prefix=settings.topic_prefix)
-    sys.exit(run_worker(build_app(settings, topology.lanes)))
 
 
 def warehouse_command() -> None:

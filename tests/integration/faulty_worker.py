@@ -8,7 +8,7 @@ from typing import Any
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaConnectionError
 
-from streams.cli.run import worker_command
+from streams.cli.worker import worker_command
 
 NOT_APPLIED = "fails, not applied"
 APPLIED = "fails, but applied"

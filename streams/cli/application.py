@@ -1,0 +1,23 @@
+"""All commands."""
+
+from __future__ import annotations
+
+import typer
+
+from streams.cli import agents, audit, broker, orders, reports, run, topology
+
+app = typer.Typer(
+    name="portcullis",
+    help="The gate between trading bots and venues: every order checked, logged and provable.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(broker.app, name="broker")
+app.add_typer(topology.app, name="topology")
+app.add_typer(agents.app, name="agent")
+app.add_typer(orders.app, name="order")
+app.add_typer(reports.app, name="report")
+app.add_typer(audit.app, name="audit")
+for command in run.COMMANDS:
+    app.command(command.__name__.removesuffix("_command").replace("_", "-"))(command)
