@@ -51,6 +51,7 @@ class Striker:
         self._stage, self._crew, self._brokers = stage, crew, brokers
         self._strikes: list[Strike] = []
         self._failures: list[BaseException] = []
+        self._broker_lock = threading.Lock()
 
     def carry_out(self, planned: Round) -> list[Strike]:
         """Carry out a round's steps at their times; return when all processes run again.
@@ -101,11 +102,12 @@ class Striker:
 
     def _broker(self, step: Step) -> None:
         broker = self._brokers[step.target % len(self._brokers)]
-        began_us = self._crew.broker_killed_us = now_us()
-        broker.kill()
-        time.sleep(step.lasts_s)
-        broker.start()
-        self._strikes.append(Strike("broker", began_us, now_us(), (), self._all()))
+        with self._broker_lock:  # one outage at a time
+            began_us = self._crew.broker_killed_us = now_us()
+            broker.kill()
+            time.sleep(step.lasts_s)
+            broker.start()
+            self._strikes.append(Strike("broker", began_us, now_us(), (), self._all()))
 
     def _guest(self, step: Step) -> None:
         """Add a worker that is no static member, so that the others must make room and take over again."""
