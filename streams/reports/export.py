@@ -142,11 +142,12 @@ def _export_log(
 ) -> LogRange:
     first, last = _places(source, partition, wanted)
     notes = list(source.checkpoints(partition))
-    begin = max((size for size, _ in notes if size <= first), default=0)
-    end = min((size for size, _ in notes if size >= last), default=0)
-    if last > first and end < last:
+    sizes = [size for size, _ in notes]
+    # One leaf more on either side, where there is one: what the range leaves out is seen to be outside.
+    begin = max((size for size in sizes if size < first), default=0)
+    end = min((size for size in sizes if size > last), default=max(sizes, default=0))
+    if end < last:
         raise BatchError(f"log {partition}: no checkpoint covers leaf {last - 1}")
-    end = max(begin, end) if last > first else begin
     frontier = Frontier()
     with (writers.out / leaves_file(partition)).open("wb") as file:
         for index, (_, leaf) in enumerate(source.leaves(partition)):
@@ -167,15 +168,16 @@ def _export_log(
 
 
 def _places(source: LogSource, partition: int, wanted: BatchRange) -> tuple[int, int]:
-    """Return the first leaf in the range and the one after the last; both the same where none is in it."""
+    """Return the first leaf in the range and the one after the last; where none is in it, twice where it would be."""
     first = last = -1
-    count = 0
+    after = 0
     for index, (time_us, _) in enumerate(source.leaves(partition)):
-        count = index + 1
         if wanted.from_us <= time_us < wanted.to_us:
             first = index if first < 0 else first
             last = index + 1
-    return (first, last) if first >= 0 else (count, count)
+        elif time_us < wanted.from_us:
+            after = index + 1
+    return (first, last) if first >= 0 else (after, after)
 
 
 def _write_record(leaf: bytes, wanted: BatchRange, writers: _Writers, counts: Counter[str]) -> None:

@@ -3,7 +3,9 @@
 For each log the batch holds the leaves from one checkpoint's size to a later one's, the frontier (the roots of the
 complete subtrees) of everything before them, and the signed checkpoints in between. Frontier and leaves together give
 the roots that the log has signed, so the leaves are these and no others, at these places; nothing before them need be
-shown. Batches that follow one another begin where the last one ended, so a gap between them shows.
+shown but the leaf before the first record, which must be outside the range, so that no record can be left out there.
+At the other end the batch goes one leaf too far as well; where the log has none yet, it goes up to the newest
+checkpoint, and what was appended within the range later shows in the next batch, which begins before it.
 """
 
 from __future__ import annotations

@@ -136,6 +136,8 @@ class _Verification:
         except (OSError, MerkleError) as error:
             self._problem(f"{frontier_file(log.partition)}: {error}")
             return
+        if log.begin and not log.begin < log.first <= log.last <= log.end:
+            self._problem(f"{where}: the leaf before its first record is not shown to be outside the range")
         if frontier.size != log.begin:
             self._problem(f"{where}: frontier of size {log.begin} required, is {frontier.size}")
         self._check_root(where, frontier, roots)

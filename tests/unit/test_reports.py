@@ -217,6 +217,50 @@ def test_an_insider_who_signs_again_cannot_change_the_leaves(
     assert any(problem.startswith("log 0") for problem in report.problems)
 
 
+class HeadlessLogs(Logs):
+    """Logs whose first leaves are told to be too old for any range, as an insider might tell the exporter."""
+
+    hidden = 0
+
+    def leaves(self, partition: int) -> Iterator[tuple[int, bytes]]:
+        for index, (time_us, leaf) in enumerate(super().leaves(partition)):
+            yield (-1 if index < self.hidden else time_us), leaf
+
+
+def test_an_insider_cannot_leave_out_the_first_records(
+    world: World, keys: tuple[Verifier, ...], tmp_path: Path
+) -> None:
+    sizes = [size for size, _ in Logs(world).checkpoints(0)]
+    for hidden in (1, sizes[3], sizes[3] + 1, sizes[-1]):
+        source = HeadlessLogs(world)
+        source.hidden = hidden
+        signer = devpki.report_signer(world.folder, KEY_NAME)
+        folder = export_batch(source, EVERYTHING, tmp_path / str(hidden), signer, ORIGIN).folder
+        problems = verify_batch(folder, keys).problems
+        assert any("in the range, but left out" in problem for problem in problems), hidden
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, None), (None, None), (None, 10**6)])
+def test_an_insider_cannot_hide_leaves_behind_the_frontier(
+    world: World, keys: tuple[Verifier, ...], tmp_path: Path, first: int | None, last: int | None
+) -> None:
+    source = HeadlessLogs(world)
+    source.hidden = [size for size, _ in Logs(world).checkpoints(0)][3] + 1
+    folder = export_batch(
+        source, EVERYTHING, tmp_path / "b", devpki.report_signer(world.folder, KEY_NAME), ORIGIN
+    ).folder
+    document = orjson.loads((folder / MANIFEST).read_bytes())
+    log = document["logs"][0]
+    assert log["begin"] > 0
+    # He says that the records begin with the first leaf shown, or before it.
+    log["first"] = log["begin"] if first is None else first
+    log["last"] = log["last"] if last is None else last
+    (folder / MANIFEST).write_bytes(orjson.dumps(document))
+    resign(folder, world)
+    problems = verify_batch(folder, keys).problems
+    assert any("is not shown to be outside the range" in problem for problem in problems)
+
+
 def test_a_log_that_signed_two_trees_of_one_size_is_found(world: World, copy: Path, keys: tuple[Verifier, ...]) -> None:
     signer = devpki.log_signer(world.folder, f"{ORIGIN}/0")
     path = copy / checkpoints_file(0)
