@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from streams.cli import agents, audit, broker, orders, reports, run, topology
+from streams.cli import agents, audit, broker, orders, pki, reports, run, topology
 
 app = typer.Typer(
     name="portcullis",
@@ -17,6 +17,7 @@ app.add_typer(broker.app, name="broker")
 app.add_typer(topology.app, name="topology")
 app.add_typer(agents.app, name="agent")
 app.add_typer(orders.app, name="order")
+app.add_typer(pki.app, name="pki")
 app.add_typer(reports.app, name="report")
 app.add_typer(audit.app, name="audit")
 for command in run.COMMANDS:
