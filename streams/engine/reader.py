@@ -13,6 +13,8 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from mode import Service
 
+from streams.engine.clock import FetchClock
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -70,8 +72,6 @@ class LatestReader(Service):  # type: ignore[misc]
                 auto_offset_reset="earliest",
                 enable_auto_commit=False,
                 isolation_level="read_committed",
-                fetch_min_bytes=1_000_000,
-                fetch_max_wait_ms=_FETCH_WAIT_MS,
                 **self._settings,
             )
             try:
@@ -84,13 +84,17 @@ class LatestReader(Service):  # type: ignore[misc]
 
     async def _follow(self, consumer: aiokafka.AIOKafkaConsumer) -> None:
         await consumer.start()
+        clock = FetchClock(_FETCH_WAIT_MS, _FETCH_WAIT_MS)
         partitions = await consumer._client._wait_on_metadata(self._topic)
         tps = [TopicPartition(self._topic, partition) for partition in partitions]
         consumer.assign(tps)
         for tp, offset in self._next.items():
             consumer.seek(tp, offset)
         while not self.should_stop:
-            for tp, records in (await consumer.getmany(timeout_ms=_POLL_MS, max_records=_RECORDS_MAX)).items():
+            found = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_RECORDS_MAX)
+            clock.observe(len(found))
+            consumer._fetcher._fetch_min_bytes, consumer._fetcher._fetch_max_wait_ms = clock.settings(settled=True)
+            for tp, records in found.items():
                 for record in records:
                     self._take(record)
                 self._next[tp] = records[-1].offset + 1

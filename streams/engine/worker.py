@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -26,6 +27,9 @@ _REPEAT_S = 5.0
 _RECONNECT_S = 0.5
 # Threads that check signatures give up the interpreter soon when the loop wants it (CPython's default: 5 ms).
 _SWITCH_INTERVAL_S = 0.0002
+# Records live from a fetch to a commit, longer than CPython's youngest generation of 700 objects: with these, and the
+# modules left out, 8 us of CPU per record in bulk instead of 11.
+_GC_THRESHOLDS = (50_000, 20, 50)
 
 
 class RepeatFilter(logging.Filter):
@@ -63,6 +67,8 @@ def run_worker(app: EngineApp) -> int:
     """Run an app until SIGTERM or SIGINT; return the exit code. Failures of lanes end the process from inside."""
     quiet_libraries()
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)

@@ -37,7 +37,7 @@ def worker(rig: Rig) -> Worker:
 
 
 def exit_code(rig: Rig, worker: Worker) -> int:
-    assert wait_until(lambda: worker.process.poll() is not None, 15), rig.logs()
+    assert wait_until(lambda: worker.process.poll() is not None, 30), rig.logs()
     return worker.process.returncode
 
 
@@ -119,9 +119,21 @@ def test_survives_a_broker_outage(rig: Rig, worker: Worker, broker: LocalKafka) 
 def test_waits_for_the_broker_at_its_start(rig: Rig, broker: LocalKafka) -> None:
     broker.kill()
     worker = rig.start_worker("one")
-    assert wait_until(lambda: "no broker, trying again" in worker.log.read_text(), 15)
+    assert wait_until(lambda: "no broker, trying again" in worker.log.read_text(), 30)
     broker.start()
     rig.orders(range(100))
     rig.wait_for_decisions(100)
     assert worker.terminate() == ExitCode.STOPPED
     rig.check_exactly_once(100)
+
+
+def test_corrupt_log_ends_the_worker(rig: Rig, worker: Worker, broker: LocalKafka) -> None:
+    assert worker.terminate() == ExitCode.STOPPED
+    rig.orders(range(100, 200))
+    (segment,) = (broker.folder / "data" / f"{rig.prefix}orders-0").glob("*.log")
+    with segment.open("r+b") as log:
+        log.seek(-20, 2)
+        log.write(b"\xff")
+    worker = rig.start_worker("one")
+    assert exit_code(rig, worker) == ExitCode.LANE_FAILURE
+    assert "CorruptRecordException" in worker.log.read_text()

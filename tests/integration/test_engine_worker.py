@@ -105,15 +105,15 @@ def test_workers_join_and_leave(rig: Rig) -> None:
     feeder.sent = 1
     feeder.start()
     second = rig.start_worker(batch_records_max=200)
-    assert wait_until(lambda: bool(re.search(r"partitions: \[\d, \d\]", second.log.read_text())), 15), rig.logs()
+    assert wait_until(lambda: bool(re.search(r"partitions: \[\d, \d\]", second.log.read_text())), 30), rig.logs()
     time.sleep(1)
     assert second.terminate() == 0
-    assert wait_until(lambda: first.log.read_text().count("partitions: [0, 1, 2, 3]") == 2, 15), rig.logs()
+    assert wait_until(lambda: first.log.read_text().count("partitions: [0, 1, 2, 3]") == 2, 30), rig.logs()
     third = rig.start_worker(batch_records_max=200)
-    assert wait_until(lambda: "partitions: [" in third.log.read_text(), 15)
+    assert wait_until(lambda: "partitions: [" in third.log.read_text(), 30)
     time.sleep(0.5)
     third.kill()  # its partitions come back when its session has ended
-    assert wait_until(lambda: first.log.read_text().count("partitions: [0, 1, 2, 3]") == 3, 20), rig.logs()
+    assert wait_until(lambda: first.log.read_text().count("partitions: [0, 1, 2, 3]") == 3, 30), rig.logs()
     sent = feeder.stop()
     rig.wait_for_decisions(sent)
     assert first.terminate() == 0
@@ -155,7 +155,7 @@ def test_lane_reads_what_it_writes(rig: Rig) -> None:
     worker = rig.start_worker("one")
     rig.send("commands", b"echo 5", key=1)
     rig.producer.flush()
-    assert wait_until(lambda: len(rig.read("applied")) == 6, 15), rig.logs()
+    assert wait_until(lambda: len(rig.read("applied")) == 6, 30), rig.logs()
     assert worker.terminate() == 0
     assert [message.value() for message in rig.read("commands")] == [b"echo %d" % n for n in (5, 4, 3, 2, 1, 0)]
 
@@ -171,10 +171,10 @@ def test_stopped_worker_that_comes_back_is_fenced(rig: Rig) -> None:
     first.process.send_signal(signal.SIGSTOP)
     second = rig.start_worker(batch_records_max=200)
     # The group waits for the session of the member that does not answer.
-    assert wait_until(lambda: "ready at offsets" in second.log.read_text(), 20), rig.logs()
+    assert wait_until(lambda: "ready at offsets" in second.log.read_text(), 30), rig.logs()
     time.sleep(0.5)
     first.process.send_signal(signal.SIGCONT)
-    assert wait_until(lambda: first.process.poll() is not None, 15), rig.logs()
+    assert wait_until(lambda: first.process.poll() is not None, 30), rig.logs()
     assert first.process.returncode == ExitCode.FENCED
     sent = feeder.stop()
     rig.wait_for_decisions(sent)

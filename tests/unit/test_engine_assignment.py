@@ -1,5 +1,6 @@
 """What a lane must come with: all of its sources, and every changelog of its tables."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
@@ -7,9 +8,10 @@ import pytest
 from faust.types import TP
 
 from streams.engine.engine import Engine
-from streams.engine.exits import ExitCode
+from streams.engine.exits import EngineError, ExitCode
 from streams.engine.lane import LaneContext
 from streams.engine.options import EngineOptions
+from streams.engine.sources import SourceBatch
 from streams.engine.verify import VerifyPool
 from tests.integration.engine_rig import asynchronous
 
@@ -23,9 +25,12 @@ class StoppedError(Exception):
     pass
 
 
-def engine_of(tables: dict[str, Table]) -> Engine:
-    def stop(code: ExitCode, where: str, cause: BaseException) -> NoReturn:
-        raise StoppedError(f"{code.name} {where}: {cause}")
+def engine_of(tables: dict[str, Table], stops: list[str] | None = None) -> Engine:
+    def stop(code: ExitCode, where: str, cause: BaseException) -> None:
+        line = f"{code.name} {where}: {cause}"
+        if stops is None:
+            raise StoppedError(line)
+        stops.append(line)
 
     def factory(*_: object) -> NoReturn:
         raise AssertionError("no lane is positioned here")
@@ -64,3 +69,33 @@ def test_changelogs_alone_make_no_lane() -> None:
         assert engine.grants() == {}
 
     assign()
+
+
+class BrokenLane:
+    """Stands for a lane whose bug, or whose gap in the records, shows when records come."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def put(self, _: SourceBatch) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(EngineError(ExitCode.POSITION_BROKEN, "a gap"), "POSITION_BROKEN"), (ValueError("a bug"), "LANE_FAILURE")],
+)
+def test_deliver_ends_the_worker_instead_of_raising_in_the_agent(error: Exception, code: str) -> None:
+    stops: list[str] = []
+    engine = engine_of({}, stops)
+    engine._lanes[0] = cast("Any", BrokenLane(error))
+    batch = SourceBatch(TP("orders", 0), 0, 1, [], epoch=0)
+    asyncio.run(engine.deliver(batch))
+    assert stops == [f"{code} lane 0: {error}"]
+
+
+def test_records_of_a_partition_that_went_away_are_dropped() -> None:
+    stops: list[str] = []
+    engine = engine_of({}, stops)
+    asyncio.run(engine.deliver(SourceBatch(TP("orders", 7), 0, 1, [], epoch=0)))
+    assert stops == []
