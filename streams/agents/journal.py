@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from streams.wire.note import Signer
 
 _FRONTIER: Final = "frontier"
+_TIME_BYTES: Final = 8
 
 
 class _Approval(NamedTuple):
@@ -39,7 +40,9 @@ class Journal:
         self._table, self._outputs, self._signer = table, outputs, signer
         self._events_topic, self._checkpoints_topic, self._approved_topic = topics
         stored = table.get(_FRONTIER)
-        self._frontier = Frontier() if stored is None else Frontier.from_bytes(stored)
+        self._frontier = Frontier() if stored is None else Frontier.from_bytes(stored[_TIME_BYTES:])
+        self.decided_us = 0 if stored is None else int.from_bytes(stored[:_TIME_BYTES], "big")
+        """Decision time of the last events; it outlives the worker, so that time never goes back in a log."""
         self.next_index = self._frontier.size
         """Leaf index of the next event."""
         self._leaves: list[tuple[bytes, bytes]] = []
@@ -54,10 +57,11 @@ class Journal:
         """Hold an approval back until the event appended last has its proof; its leaf's first bytes are the head."""
         self._approvals.append(_Approval(self.next_index - 1, key, verdict, headers, head_bytes))
 
-    def finish(self) -> None:
-        """Write the batch: leaves, checkpoint, approvals with their proofs, and the new frontier."""
+    def finish(self, now_us: int) -> None:
+        """Write the batch decided at this time: leaves, checkpoint, approvals with their proofs, the new frontier."""
         if not self._leaves:
             return
+        self.decided_us = now_us
         prover = BatchProver(self._frontier, [hash_leaf(leaf) for _, leaf in self._leaves])
         origin = self._signer.verifier.name
         note = sign_checkpoint(Checkpoint(origin, prover.frontier.size, prover.root), self._signer)
@@ -72,5 +76,5 @@ class Journal:
                 head = self._leaves[place][1][:head_bytes]
                 send(self._approved_topic, key, value, (*headers, (TLOG_PROOF, proofs[place]), (AUDIT_HEAD, head)))
         self._frontier = prover.frontier
-        self._table.put(_FRONTIER, self._frontier.to_bytes())
+        self._table.put(_FRONTIER, now_us.to_bytes(_TIME_BYTES, "big") + self._frontier.to_bytes())
         self._leaves, self._approvals = [], []

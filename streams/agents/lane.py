@@ -79,8 +79,8 @@ class Lane:
         return self.gate.prepare(record) if record.topic == self._orders else None
 
     def begin(self, now_us: int) -> None:
-        """Start a micro-batch at its decision time."""
-        self.now_us = now_us
+        """Start a micro-batch at its decision time, or the log's last where this worker's clock is behind it."""
+        self.now_us = max(now_us, self.journal.decided_us)
         self.references_live = self.references.live
 
     def process(self, record: ConsumerRecord, prepared: Any) -> None:  # noqa: ANN401 - what `prepare` returned
@@ -95,7 +95,7 @@ class Lane:
         self.recent.finish(self.journal.next_index)
         self.gate.expire()
         self.post_trade.expire()
-        self.journal.finish()
+        self.journal.finish(self.now_us)
 
     def bot(self, agent_id: str) -> BotState:
         """Return the bot's state, a new one where it has none."""

@@ -151,6 +151,15 @@ def test_a_lane_restored_from_its_changelog_goes_on_as_if_nothing_had_happened(p
     assert not expected - again
 
 
+def test_time_does_not_go_back_when_a_worker_with_a_slow_clock_takes_over(world: World) -> None:
+    _order(world, GOOD[0].agent_id)
+    before_us = world.now_us
+    world.now_us -= 2_000_000
+    _order(world, GOOD[0].agent_id)
+    times = [verdict.decision_time_us for verdict in verdicts(world)]
+    assert times == [before_us, before_us]
+
+
 def test_the_oracle_agrees(played: Recorded) -> None:
     report = judge(played.history())
     assert report.orders > 550
