@@ -11,6 +11,7 @@ from streams.audit.checkpoint import CheckpointError, verify_checkpoint
 from streams.core.merkle import Frontier, MerkleError, hash_leaf
 from streams.reports.layout import (
     FORMAT,
+    KEY_NAME,
     MANIFEST,
     RECORD_FILES,
     SIGNATURE,
@@ -55,7 +56,10 @@ class BatchReport:
 
 
 def verify_batch(folder: Path, keys: Sequence[Verifier]) -> BatchReport:
-    """Check a batch against public keys: signature, files, logs, and every record against its leaf."""
+    """Check a batch against public keys: signature, files, logs, and every record against its leaf.
+
+    `keys` are the report key's and those of all logs; a log whose key is among them may not be left out.
+    """
     return _Verification(folder, keys).run()
 
 
@@ -77,6 +81,7 @@ class _Verification:
             for log in manifest["logs"]:
                 self._check_log(LogRange(**log), manifest)
             self._check_ends(manifest["records"])
+            self._check_logs_present({log["origin"] for log in manifest["logs"]})
         problems = tuple(self._problems[:_PROBLEMS_MAX])
         return BatchReport(verified=not self._problems, problems=problems, **self._counts)
 
@@ -201,6 +206,12 @@ class _Verification:
         line = next(self._lines[name], b"")
         if line != record_line(record):
             self._problem(f"{name}: the record of {where} leaf {index} is not what the leaf says")
+
+    def _check_logs_present(self, origins: set[str]) -> None:
+        """Require a part of every log whose key is known: a log with nothing in the range is there too, empty."""
+        for key in self._keys:
+            if key.name != KEY_NAME and key.name not in origins:
+                self._problem(f"log {key.name}: its key is known, but the batch leaves it out")
 
     def _check_ends(self, counts: dict[str, int]) -> None:
         for name, lines in self._lines.items():

@@ -63,7 +63,7 @@ def verify_audit(settings: Settings, keys: Callable[[str], Verifier], warehouse:
         problems += [f"log {number}: {problem.kind}: {problem.detail}" for problem in report.problems]
         if warehouse is not None:
             rows += _compare(number, stored(events), warehouse, problems)
-            problems += _compare_checkpoints(number, stored(checkpoints), warehouse)
+            problems += _compare_checkpoints(number, stored(checkpoints), warehouse, len(numbers))
     return AuditReport(
         verified=not problems,
         logs=len(numbers),
@@ -97,8 +97,8 @@ def _compare(number: int, leaves: Iterator[bytes], warehouse: Client, problems: 
     return count
 
 
-def _compare_checkpoints(number: int, notes: Iterator[bytes], warehouse: Client) -> list[str]:
-    stored = (note for _, note in WarehouseLogs(warehouse).checkpoints(number))
+def _compare_checkpoints(number: int, notes: Iterator[bytes], warehouse: Client, lanes: int) -> list[str]:
+    stored = (note for _, note in WarehouseLogs(warehouse, lanes).checkpoints(number))
     pairs = enumerate(zip_longest(notes, stored))
     return [
         f"log {number} checkpoint {place}: not the same in topic and warehouse" for place, (a, b) in pairs if a != b

@@ -14,6 +14,7 @@ from streams.reports.layout import KEY_NAME, MANIFEST, BatchError
 from streams.reports.verify import verify_batch
 from streams.rig.auditing import verify_audit
 from streams.rig.producing import Sender
+from streams.topics import load_topology
 from streams.warehouse.logs import WarehouseLogs
 from streams.wire import devpki
 from streams.wire.note import Verifier
@@ -45,7 +46,8 @@ def write_batch(settings: Settings, warehouse: Client, wanted: BatchRange, out: 
     Raises: BatchError where the folder is not empty.
     """
     signer = devpki.report_signer(settings.pki, KEY_NAME)
-    batch = export_batch(WarehouseLogs(warehouse), wanted, out, signer, settings.log_origin)
+    logs = WarehouseLogs(warehouse, load_topology().lanes)
+    batch = export_batch(logs, wanted, out, signer, settings.log_origin)
     if settings.kafka_bootstrap_servers:
         sender = Sender(settings.kafka_bootstrap_servers, settings.kafka_security)
         key = batch.batch_id.encode()

@@ -286,3 +286,14 @@ def test_files_that_were_not_signed_are_named(copy: Path, keys: tuple[Verifier, 
     problems = verify_batch(copy, keys).problems
     assert "more.txt: not in the manifest" in problems
     assert f"{ORDERS}: missing" in problems
+
+
+def test_a_log_cannot_be_left_out(world: World, keys: tuple[Verifier, ...], tmp_path: Path) -> None:
+    class WithoutLast(Logs):
+        def partitions(self) -> list[int]:
+            return super().partitions()[:-1]
+
+    signer = devpki.report_signer(world.folder, KEY_NAME)
+    batch = export_batch(WithoutLast(world), EVERYTHING, tmp_path / "batch", signer, ORIGIN)
+    report = verify_batch(batch.folder, keys)
+    assert report.problems == (f"log {ORIGIN}/{PARTITIONS - 1}: its key is known, but the batch leaves it out",)
