@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -29,12 +29,22 @@ class TradingHours:
     zone: ZoneInfo
     exclude_weekends: bool
     holidays: frozenset[date]
+    _answers: dict[int, bool] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def is_open(self, at_us: int) -> bool:
         """Tell whether the moment lies in a session; a moment that no calendar holds does not."""
+        second = at_us // 1_000_000
+        known = self._answers.get(second)
+        if known is None:
+            # A busy bot asks many times a second, and the calendar takes as long as ten checks.
+            self._answers.clear()
+            known = self._answers[second] = self._is_open(at_us, second)
+        return known
+
+    def _is_open(self, at_us: int, second: int) -> bool:
         if not 0 <= at_us < TIME_END_US:
             return False
-        local = datetime.fromtimestamp(at_us // 1_000_000, self.zone)
+        local = datetime.fromtimestamp(second, self.zone)
         clock, start, end = local.time(), self.start, self.end
         began_yesterday = False
         if start < end:
