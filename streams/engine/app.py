@@ -13,6 +13,7 @@ from streams.engine.engine import Engine
 from streams.engine.exits import StopProcess, stop_process
 from streams.engine.lane import LaneContext
 from streams.engine.tables import LaneTable
+from streams.engine.recovery import Recovery
 from streams.engine.transport import Transport
 from streams.engine.verify import VerifyPool
 
@@ -41,7 +42,14 @@ class BatchTopic(FaustTopic):  # type: ignore[misc]
 
 
 class TableManager(FaustTableManager):  # type: ignore[misc]
-    """Faust's, without the second of sleep at its start."""
+    """Faust's, with the engine's recovery and without the second of sleep at its start."""
+
+    @property
+    def recovery(self) -> Recovery:
+        """Return the service that restores the tables."""
+        if self._recovery is None:
+            self._recovery = Recovery(self.app, self, beacon=self.beacon, loop=self.loop)
+        return self._recovery
 
     async def on_start(self) -> None:
         """Register the changelogs and start recovery."""

@@ -7,7 +7,7 @@ import time
 _CLOCK_MIN_BYTES = 1_000_000
 _IDLE_MIN_BYTES = 1
 _IDLE_WAIT_MS = 250
-_IDLE_AFTER_S = 0.25
+IDLE_AFTER_S = 0.05
 _WINDOW_S = 0.25
 _CPU_HIGH = 0.75
 _CPU_LOW = 0.5
@@ -42,7 +42,7 @@ class FetchClock:
         """Return the least bytes and the wait in ms of the next fetch; `settled`: no recovery is going on."""
         if not settled:
             return _IDLE_MIN_BYTES, int(self._min)
-        if time.monotonic() - self._records_at > _IDLE_AFTER_S:
+        if time.monotonic() - self._records_at > IDLE_AFTER_S:
             return _IDLE_MIN_BYTES, _IDLE_WAIT_MS
         return _CLOCK_MIN_BYTES, int(self._wait)
 

@@ -106,6 +106,10 @@ class Engine:
         except Exception as error:  # noqa: BLE001 - includes the application factory's
             self._context.stop(ExitCode.LANE_FAILURE, f"partitions {sorted(self._lanes)}", error)
 
+    def fail(self, code: ExitCode, where: str, cause: BaseException) -> None:
+        """End the process for what went wrong outside the lanes."""
+        self._context.stop(code, where, cause)
+
     async def close(self) -> None:
         """Drain and close all lanes."""
         await self.revoke()

@@ -34,6 +34,8 @@ class ExitCode(IntEnum):
     """A transaction in flight did not end in time while partitions were taken away or the worker stopped."""
     TRANSACTION_TIMEOUT = 76
     """Outputs could not be written within the transaction's time-out."""
+    RECOVERY_FAILED = 77
+    """Tables could not be restored: a changelog did not answer in time, or records of it are missing."""
     MISCONFIGURED = 78
     """Source topics or partitions are not as the worker needs them."""
 

@@ -21,7 +21,7 @@ from faust.transport.consumer import TransactionManager as FaustTransactionManag
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
-from streams.engine.clock import FetchClock
+from streams.engine.clock import IDLE_AFTER_S, FetchClock
 from streams.engine.engine import Grant, Position
 from streams.engine.sources import SourceBatch
 
@@ -95,7 +95,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
                 if batches or left <= 0:
                     return batches
                 waiter = fetcher._create_fetch_waiter()
-                done, _ = await asyncio.wait([waiter], timeout=left)
+                done, _ = await asyncio.wait([waiter], timeout=min(left, IDLE_AFTER_S))
                 if done:
                     waiter.result()  # raises what the coordinator could not settle
                 else:
@@ -193,7 +193,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         # Faust makes changelog partitions active while tables recover, and only then.
         for tp in self._get_active_partitions():
             if tp.topic not in engine.urgency:
-                grants[tp] = Grant(_RECOVERY_RECORDS_MAX, 0)
+                grants[tp] = Grant(_RECOVERY_RECORDS_MAX, engine.revocations)
                 complete = False
         if not grants:
             await asyncio.sleep(_POLL_PARTIAL_S)
