@@ -12,8 +12,8 @@ from yarl import URL
 from streams.engine.engine import Engine
 from streams.engine.exits import StopProcess, stop_process
 from streams.engine.lane import LaneContext
-from streams.engine.tables import LaneTable
 from streams.engine.recovery import Recovery
+from streams.engine.tables import LaneTable
 from streams.engine.transport import Transport
 from streams.engine.verify import VerifyPool
 
@@ -43,6 +43,8 @@ class BatchTopic(FaustTopic):  # type: ignore[misc]
 
 class TableManager(FaustTableManager):  # type: ignore[misc]
     """Faust's, with the engine's recovery and without the second of sleep at its start."""
+
+    _recovery: Recovery | None
 
     @property
     def recovery(self) -> Recovery:

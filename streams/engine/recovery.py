@@ -1,9 +1,9 @@
 """Faust's table recovery, made to end only when every changelog record has been applied.
 
-Faust's own gives up on a quiet changelog: when none of its events came for some seconds, it takes the consumer's position
-for what the tables hold, and records still on their way to them are passed over. Transactional logs look quiet to it,
-because they end in markers. Here every batch says from where to where it reaches, with or without records, so the end
-shows by itself, a gap too, and nothing has to be guessed.
+Faust's own gives up on a quiet changelog: when none of its events came for some seconds, it takes the consumer's
+position for what the tables hold, and records still on their way to them are passed over. Transactional logs look quiet
+to it, because they end in markers. Here every batch says from where to where it reaches, with or without records, so
+the end shows by itself, a gap too, and nothing has to be guessed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Recovery(FaustRecovery):  # type: ignore[misc]
     """Restores the tables of a worker; whatever goes wrong ends the process."""
 
     def _add(self, table: LaneTable, tp: TP, offsets: MutableMapping[TP, int | None]) -> None:
-        """Begin after what the rows in memory include, not after what was read once: rows are given up and come back."""
+        """Begin after what the rows in memory include: what was read once may have been given up since."""
         self.tp_to_table[tp] = table
         offsets[tp] = table.persisted_offset(tp)
 
@@ -46,11 +46,11 @@ class Recovery(FaustRecovery):  # type: ignore[misc]
         if self.signal_recovery_start in found.done:
             raise RebalanceAgain
         if found.stopped:
-            if not self.should_stop and not self.crashed:
+            if not (self.should_stop or self._crashed.is_set()):
                 self._fail(EngineError(ExitCode.RECOVERY_FAILED, f"a step of recovery took longer than {timeout} s"))
             raise ServiceStopped
 
-    @Service.task
+    @Service.task  # type: ignore[untyped-decorator]
     async def _slurp_changelogs(self) -> None:
         while not self.should_stop:
             event = await self.tables.changelog_queue.get()
@@ -65,6 +65,8 @@ class Recovery(FaustRecovery):  # type: ignore[misc]
         if tp not in self.active_tps or batch.epoch != self.app.engine.revocations:
             return  # fetched before partitions were taken away
         seen = self.active_offsets[tp]
+        if seen is None:
+            return  # it is not known yet where to begin
         if batch.end - 1 > seen:
             if batch.start > seen + 1:
                 raise EngineError(

@@ -14,7 +14,7 @@ import faust
 
 if TYPE_CHECKING:
     from aiokafka.structs import ConsumerRecord
-    from faust.types import TP, AppT, EventT
+    from faust.types import TP, AppT
 
 V = TypeVar("V")
 K = TypeVar("K", bound=Hashable)
@@ -219,7 +219,7 @@ class LaneTable(faust.Table):  # type: ignore[misc]
     """
 
     def __init__(self, app: AppT, *, codec: RowCodec[Any], **kwargs: Any) -> None:  # noqa: ANN401
-        # Recovery hands over whole batches of records; Faust treats a buffer of one as a special case.
+        # No buffers are used; Faust takes a buffer of one for a table that is never recovered.
         super().__init__(app, **{"recovery_buffer_size": 2, **kwargs})
         self._codec = codec
         self._window_size_us: int | None = None
@@ -254,12 +254,6 @@ class LaneTable(faust.Table):  # type: ignore[misc]
         for tp in revoked:
             if tp.topic == topic and tp not in assigned:
                 self._partitions.pop(tp.partition, None)
-
-    def apply_changelog_batch(self, batch: Iterable[EventT]) -> None:
-        """Restore rows; each event's value is a batch of changelog records."""
-        for event in batch:
-            source = event.value
-            self.partition(source.tp.partition).restore(source.records)
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
         """Nothing to rebuild: rows are derived from nothing but their records."""
