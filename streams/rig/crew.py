@@ -22,7 +22,13 @@ _STOP_S: Final = 30.0
 _PARTITIONS: Final = re.compile(r"partitions: \[([\d, ]*)\]")
 # What a worker may say of itself when its broker was killed under it; all other exits are faults of ours.
 _EXCUSED_WORKER: Final = frozenset(
-    (ExitCode.FENCED, ExitCode.UNCERTAIN_COMMIT, ExitCode.DRAIN_TIMEOUT, ExitCode.TRANSACTION_TIMEOUT)
+    (
+        ExitCode.FENCED,
+        ExitCode.UNCERTAIN_COMMIT,
+        ExitCode.DRAIN_TIMEOUT,
+        ExitCode.TRANSACTION_TIMEOUT,
+        ExitCode.RECOVERY_FAILED,
+    )
 )
 _EXCUSED_WAREHOUSE: Final = frozenset((2,))  # a sentence of ours: Kafka does not answer
 

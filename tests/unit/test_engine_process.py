@@ -33,6 +33,8 @@ def test_exit_codes_never_change() -> None:
         "POSITION_BROKEN": 74,
         "DRAIN_TIMEOUT": 75,
         "TRANSACTION_TIMEOUT": 76,
+        "RECOVERY_FAILED": 77,
+        "RECOVERY_FAILED": 77,
         "MISCONFIGURED": 78,
     }
 
