@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Final
@@ -30,6 +31,7 @@ _EXCUSED_WORKER: Final = frozenset(
         ExitCode.RECOVERY_FAILED,
     )
 )
+_TERMINATED: Final = 128 + signal.SIGTERM
 _EXCUSED_WAREHOUSE: Final = frozenset((2,))  # a sentence of ours: Kafka does not answer
 
 
@@ -131,8 +133,8 @@ class Crew:
         del self.members[name]
 
     def note_stop(self, member: Member, code: int) -> None:
-        """Judge how a member answered SIGTERM."""
-        if code != ExitCode.STOPPED:
+        """Judge how a member answered SIGTERM; one that had not begun to listen for it dies of it."""
+        if code != ExitCode.STOPPED and not (code == _TERMINATED and not member.partitions()):
             self._note(member, code)
 
     def workers(self) -> Sequence[Member]:

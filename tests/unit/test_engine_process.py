@@ -34,7 +34,6 @@ def test_exit_codes_never_change() -> None:
         "DRAIN_TIMEOUT": 75,
         "TRANSACTION_TIMEOUT": 76,
         "RECOVERY_FAILED": 77,
-        "RECOVERY_FAILED": 77,
         "MISCONFIGURED": 78,
     }
 
