@@ -69,6 +69,11 @@ def stop_process(code: ExitCode, where: str, cause: BaseException) -> NoReturn:
         cause,
         exc_info=cause,
     )
+    leave(code)
+
+
+def leave(code: ExitCode) -> NoReturn:
+    """End the process without cleaning up; the log is written out."""
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -14,7 +14,7 @@ import uvloop
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaConnectionError
 
-from streams.engine.exits import ExitCode
+from streams.engine.exits import ExitCode, leave
 
 if TYPE_CHECKING:
     from streams.engine.app import EngineApp
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_STOP_TIMEOUT_S = 25.0  # above a lane's own time-out for its transaction in flight
+_GOODBYE_TIMEOUT_S = 3.0
 _REPEAT_S = 5.0
 _RECONNECT_S = 0.5
 # Threads that check signatures give up the interpreter soon when the loop wants it (CPython's default: 5 ms).
@@ -50,8 +50,9 @@ class RepeatFilter(logging.Filter):
         return True
 
 
-# The last four hold subclasses of mode's Service, which logs its life under their names.
-_NOISY = ("faust", "mode", "aiokafka", *(f"streams.engine.{name}" for name in ("app", "transport", "tables", "reader")))
+# Modules of ours with subclasses of mode's Service, which logs its life under their names.
+_SERVICES = ("app", "reader", "recovery", "tables", "transport")
+_NOISY = ("faust", "mode", "aiokafka", *(f"streams.engine.{name}" for name in _SERVICES))
 
 
 def quiet_libraries() -> None:
@@ -87,14 +88,15 @@ async def _run(app: EngineApp) -> int:
     stopping = asyncio.create_task(asked.wait())
     await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
     code = ExitCode.STOPPED if asked.is_set() else ExitCode.LANE_FAILURE
-    try:
-        await asyncio.wait_for(app.stop(), _STOP_TIMEOUT_S)
-    except TimeoutError:
-        _log.critical("worker did not stop within %s s", _STOP_TIMEOUT_S)
-        return ExitCode.DRAIN_TIMEOUT
+    await app.engine.close()
+    # What is left is to say goodbye; a broker that is away must not hold us up.
+    goodbye = asyncio.create_task(app.stop())
+    if not (await asyncio.wait([goodbye], timeout=_GOODBYE_TIMEOUT_S))[0]:
+        _log.warning("stopped without leaving the group: no answer within %s s", _GOODBYE_TIMEOUT_S)
+        leave(code)
     for task in (running, stopping):
         task.cancel()
-    await asyncio.gather(running, stopping, return_exceptions=True)
+    await asyncio.gather(goodbye, running, stopping, return_exceptions=True)
     return code
 
 

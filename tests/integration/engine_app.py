@@ -106,11 +106,16 @@ class Totals(Application):
         self.daily.expire(self.now_us - 365 * DAY_US)
 
 
+def check_price(record: ConsumerRecord) -> None:
+    """Decode a price, as an owner of a reader would."""
+    float(record.value)
+
+
 def make_app(bootstrap_servers: str, prefix: str, **settings: Any) -> EngineApp:
     """Return the worker's app."""
     options = EngineOptions(bootstrap_servers=bootstrap_servers, app_id=f"{prefix}totals", partitions=4, **settings)
     sources = [f"{prefix}{name}" for name in ("commands", "trades", "orders")]
-    prices = LatestReader(f"{prefix}prices", bootstrap_servers=bootstrap_servers)
+    prices = LatestReader(f"{prefix}prices", bootstrap_servers=bootstrap_servers, on_record=check_price)
 
     def totals(_: int, tables: Mapping[str, PartitionTable[Any]], outputs: Outputs) -> Totals:
         return Totals(prefix, tables, outputs)

@@ -1,5 +1,6 @@
 """What ends a worker, what it survives, and what it says."""
 
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,6 +77,14 @@ def test_application_that_raises_ends_the_worker(rig: Rig, worker: Worker) -> No
     assert log.count("Traceback") == 1
 
 
+def test_reader_that_cannot_go_on_ends_the_worker(rig: Rig, worker: Worker) -> None:
+    rig.send("prices", b"100.5")
+    rig.send("prices", b"a lot")
+    rig.producer.flush()
+    assert exit_code(rig, worker) == ExitCode.LANE_FAILURE
+    assert "could not convert string to float" in worker.log.read_text()
+
+
 def test_missing_source_topic_ends_the_worker(rig: Rig) -> None:
     rig.delete_topic("trades")
     worker = rig.start_worker("one")
@@ -114,6 +123,29 @@ def test_survives_a_broker_outage(rig: Rig, worker: Worker, broker: LocalKafka) 
     assert len(worker.log.read_text().splitlines()) < 100
     assert worker.terminate() == ExitCode.STOPPED
     rig.check_exactly_once(200)
+
+
+def test_broker_away_for_longer_than_a_transaction_may_last_ends_the_worker(rig: Rig, broker: LocalKafka) -> None:
+    worker = rig.start_worker("one", transaction_timeout_ms=2_000)
+    rig.orders(range(100))
+    rig.wait_for_decisions(100)
+    worker.process.send_signal(signal.SIGSTOP)
+    rig.orders(range(100, 20_000))
+    worker.process.send_signal(signal.SIGCONT)
+    rig.wait_for_decisions(101)
+    broker.kill()  # in the midst of it
+    assert exit_code(rig, worker) in {ExitCode.TRANSACTION_TIMEOUT, ExitCode.UNCERTAIN_COMMIT}
+    broker.start()
+    goes_on(rig, 20_000)
+
+
+def test_stops_when_asked_though_the_broker_is_away(rig: Rig, worker: Worker, broker: LocalKafka) -> None:
+    broker.kill()
+    begun = time.monotonic()
+    assert worker.terminate() == ExitCode.STOPPED
+    assert time.monotonic() - begun < 10
+    broker.start()
+    goes_on(rig, 100)
 
 
 def test_waits_for_the_broker_at_its_start(rig: Rig, broker: LocalKafka) -> None:
