@@ -110,11 +110,11 @@ def replayed(world: Recorded, number: int, restart_at: int | None = None) -> Ite
             lane, outputs, references = world.fresh(number, rows)
             references.__dict__.update(kept.__dict__)
         if target == -1:
-            references.on_price(records[0])  # type: ignore[arg-type]
+            references.on_price(records[0])
         elif target == number:
             lane.begin(now_us)
             for record in records:
-                lane.process(record, lane.prepare(record))  # type: ignore[arg-type]
+                lane.process(record, lane.prepare(record))
             lane.finish()
             for name, table in rows.items():
                 changelog[name].update(table.take_changes())
@@ -338,9 +338,9 @@ def _report(verdict: Verdict, order: Any, **changes: Any) -> ExecutionReport:
     ],
 )
 def test_an_execution_that_does_not_fit_is_found_logged_and_told(
-    world: World, changes: dict[str, Any], finding: Finding
+    world: World, changes: dict[str, Any], finding: Finding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world._fill = lambda _approved: None  # type: ignore[method-assign]
+    monkeypatch.setattr(world, "_fill", lambda _approved: None)
     _order(world, GOOD[0].agent_id)
     verdict = verdicts(world)[-1]
     report = _report(verdict, decode_order_body(verdict.order), **changes)
