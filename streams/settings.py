@@ -35,7 +35,7 @@ class Settings:
     instance_id: str = ""
     verify_threads: int = 2
     batch_records_max: int = 2000
-    fetch_wait_ms_min: int = 5
+    fetch_wait_ms_min: int = 15
     fetch_wait_ms_max: int = 80
     session_timeout_ms: int = 6000
     kafka_security: Mapping[str, str] = field(default_factory=dict)
