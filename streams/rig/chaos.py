@@ -126,7 +126,7 @@ class _Run:
 
     def _round(self, planned: Round) -> None:
         """Let the faults of a round happen, wait until everything is decided again, and look at what there is."""
-        self._crew.broker_killed_us = 0
+        self._crew.upset = planned.upsets
         self._ledger.forget_times()
         began_us = now_us()
         strikes = self._striker.carry_out(planned)
@@ -136,9 +136,9 @@ class _Run:
         figures = self._result.figures
         figures.rounds += 1
         figures.happened.update(step.fault for step in planned.steps)
-        if Fault.KILL_BROKER not in planned.faults:
+        if not planned.upsets:
             figures.observe(strikes, self._ledger, resumed_us)
-        else:
+        elif planned.faults == {Fault.KILL_BROKER}:
             figures.times_s["broker"].append((resumed_us - struck_us) / _US)
         self._tell(f"{planned}; all decided again {(now_us() - began_us) / _US:.1f} s after its begin")
         if figures.rounds % _ROWS_EVERY == 0:

@@ -84,6 +84,7 @@ class ChaosResult:
             "broker_kills": happened[Fault.KILL_BROKER],
             "warehouse_kills": happened[Fault.KILL_WAREHOUSE],
             "stops": happened[Fault.STOP_WORKER] + happened[Fault.JOIN_THEN_STOP] + happened[Fault.STOP_WAREHOUSE],
+            "freezes": happened[Fault.FREEZE_WORKER] + happened[Fault.FREEZE_BROKER],
             "rebalances": 2 * (happened[Fault.JOIN_THEN_KILL] + happened[Fault.JOIN_THEN_STOP]),
             "lost": self.lost,
             "duplicated": self.duplicated,

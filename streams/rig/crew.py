@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _POLL_S: Final = 0.02
 _STOP_S: Final = 30.0
 _PARTITIONS: Final = re.compile(r"partitions: \[([\d, ]*)\]")
-# What a worker may say of itself when its broker was killed under it; all other exits are faults of ours.
+# What a worker may say of itself when its broker was away, or itself; all other exits are faults of ours.
 _EXCUSED_WORKER: Final = frozenset(
     (
         ExitCode.FENCED,
@@ -55,7 +55,7 @@ class Member:
 
     @property
     def excused(self) -> frozenset[int]:
-        """Return the exit codes that a broker's death excuses."""
+        """Return the exit codes that are right when the broker is away, or when it was the worker that was away."""
         return _EXCUSED_WORKER if self._command == "worker" else _EXCUSED_WAREHOUSE
 
     def start(self) -> None:
@@ -97,8 +97,8 @@ class Crew:
 
     def __init__(self) -> None:
         self.members: dict[str, Member] = {}
-        self.broker_killed_us = 0
-        """When a broker was killed last: excuses some exits in the same round."""
+        self.upset = False
+        """Whether something happens now that excuses some exits."""
         self.exits: Counter[str] = Counter()
         """How members ended by themselves or answered SIGTERM badly: "name: code"."""
         self.unexpected: list[str] = []
@@ -151,5 +151,5 @@ class Crew:
 
     def _note(self, member: Member, code: int) -> None:
         self.exits[f"{member.name.rstrip('-0123456789')} exit {code}"] += 1
-        if not (self.broker_killed_us and code in member.excused):
+        if not (self.upset and code in member.excused):
             self.unexpected.append(f"{member.name} ended with {code}; log: {member.service.log_path}")

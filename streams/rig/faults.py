@@ -8,7 +8,6 @@ from enum import StrEnum, unique
 from typing import Final
 
 _WINDOW_S: Final = 2.0
-_OUTAGE_MAX_S: Final = 3.0
 _STAY_MAX_S: Final = 2.0
 _SECOND_FAULT: Final = 0.4
 _WAREHOUSE_FAULT: Final = 0.5
@@ -22,15 +21,28 @@ class Fault(StrEnum):
     STOP_WORKER = "stop a worker"
     JOIN_THEN_STOP = "add a worker, then stop it"
     JOIN_THEN_KILL = "add a worker, then kill it"
+    FREEZE_WORKER = "freeze a worker"
     KILL_BROKER = "kill a broker"
+    FREEZE_BROKER = "freeze a broker"
     KILL_WAREHOUSE = "kill the warehouse"
     STOP_WAREHOUSE = "stop the warehouse"
 
 
+# How long it lasts at most; a frozen worker is a zombie once its session of 6 s is over.
+_LASTS_MAX_S: Final = {Fault.KILL_BROKER: 3.0, Fault.FREEZE_BROKER: 5.0, Fault.FREEZE_WORKER: 9.0}
 # Dealt like cards, the first deck before the second, so that three rounds show what matters most.
 _FIRST: Final = (Fault.KILL_WORKER, Fault.KILL_BROKER, Fault.JOIN_THEN_STOP)
-_THEN: Final = (Fault.KILL_WORKER, Fault.KILL_WORKER, Fault.STOP_WORKER, Fault.KILL_BROKER, Fault.JOIN_THEN_KILL)
-_SECOND: Final = (Fault.KILL_WORKER, Fault.STOP_WORKER, Fault.KILL_BROKER)
+_THEN: Final = (
+    Fault.KILL_WORKER,
+    Fault.KILL_WORKER,
+    Fault.STOP_WORKER,
+    Fault.FREEZE_WORKER,
+    Fault.KILL_BROKER,
+    Fault.FREEZE_BROKER,
+    Fault.JOIN_THEN_KILL,
+)
+_SECOND: Final = (Fault.KILL_WORKER, Fault.STOP_WORKER, Fault.FREEZE_WORKER, Fault.KILL_BROKER, Fault.FREEZE_BROKER)
+_UPSETTING: Final = frozenset((Fault.KILL_BROKER, Fault.FREEZE_BROKER, Fault.FREEZE_WORKER))
 _WAREHOUSE: Final = (Fault.KILL_WAREHOUSE, Fault.STOP_WAREHOUSE)
 
 
@@ -38,7 +50,8 @@ _WAREHOUSE: Final = (Fault.KILL_WAREHOUSE, Fault.STOP_WAREHOUSE)
 class Step:
     """One fault: `at_s` after its round's begin; `target` chooses among equals; `lasts_s` until the next move.
 
-    A broker stays away for `lasts_s`; a worker that joined stays for it once it decides.
+    A broker stays away for `lasts_s`, what is frozen goes on after it, a worker that joined stays for it once it
+    decides.
     """
 
     at_s: float
@@ -56,6 +69,11 @@ class Round:
 
     number: int
     steps: tuple[Step, ...]
+
+    @property
+    def upsets(self) -> bool:
+        """Say whether workers may end themselves in it: their broker is away, or they were and come back as zombies."""
+        return not self.faults.isdisjoint(_UPSETTING)
 
     @property
     def faults(self) -> frozenset[Fault]:
@@ -90,5 +108,4 @@ def _shuffled(rng: random.Random) -> list[Fault]:
 
 def _step(fault: Fault, rng: random.Random) -> Step:
     at_s, target, share = rng.uniform(0, _WINDOW_S), rng.randrange(1_000), rng.random()
-    lasts_s = share * (_OUTAGE_MAX_S if fault is Fault.KILL_BROKER else _STAY_MAX_S)
-    return Step(at_s, fault, target, lasts_s)
+    return Step(at_s, fault, target, share * _LASTS_MAX_S.get(fault, _STAY_MAX_S))

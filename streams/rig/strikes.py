@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -75,7 +78,9 @@ class Striker:
             Fault.STOP_WORKER: self._worker,
             Fault.JOIN_THEN_STOP: self._guest,
             Fault.JOIN_THEN_KILL: self._guest,
+            Fault.FREEZE_WORKER: self._freeze_worker,
             Fault.KILL_BROKER: self._broker,
+            Fault.FREEZE_BROKER: self._freeze_broker,
             Fault.KILL_WAREHOUSE: self._warehouse,
             Fault.STOP_WAREHOUSE: self._warehouse,
         }
@@ -85,11 +90,34 @@ class Striker:
             self._failures.append(error)
 
     def _worker(self, step: Step) -> None:
-        workers = [member for member in self._crew.workers() if member.name != _GUEST]
-        member = workers[step.target % len(workers)]
+        member = self._target(step)
         with member.lock:  # the supervisor must not be quicker
             self._end(step, member)
             member.start()
+
+    def _freeze_worker(self, step: Step) -> None:
+        member = self._target(step)
+        with member.lock:
+            pid, lost = member.service.pid, member.partitions()
+        self._freeze(step, pid, lost)
+
+    def _freeze_broker(self, step: Step) -> None:
+        with self._broker_lock:
+            self._freeze(step, self._brokers[step.target % len(self._brokers)].pid, ())
+
+    def _freeze(self, step: Step, pid: int, lost: tuple[int, ...]) -> None:
+        """Stop a process without its knowledge, and let it go on where it was."""
+        began_us = now_us()
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(step.lasts_s)
+        with suppress(ProcessLookupError):  # it was killed meanwhile
+            os.kill(pid, signal.SIGCONT)
+        others = tuple(set(self._all()) - set(lost))
+        self._strikes.append(Strike(str(step.fault), began_us, now_us(), lost, others))
+
+    def _target(self, step: Step) -> Member:
+        workers = [member for member in self._crew.workers() if member.name != _GUEST]
+        return workers[step.target % len(workers)]
 
     def _warehouse(self, step: Step) -> None:
         member = self._crew.members[_WAREHOUSE]
@@ -103,11 +131,11 @@ class Striker:
     def _broker(self, step: Step) -> None:
         broker = self._brokers[step.target % len(self._brokers)]
         with self._broker_lock:  # one outage at a time
-            began_us = self._crew.broker_killed_us = now_us()
+            began_us = now_us()
             broker.kill()
             time.sleep(step.lasts_s)
             broker.start()
-            self._strikes.append(Strike("broker", began_us, now_us(), (), self._all()))
+            self._strikes.append(Strike(str(step.fault), began_us, now_us(), (), self._all()))
 
     def _guest(self, step: Step) -> None:
         """Add a worker that is no static member, so that the others must make room and take over again."""
