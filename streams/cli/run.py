@@ -54,7 +54,7 @@ def warehouse_command() -> None:
 def demo_command(
     *,
     tape: Annotated[Path | None, typer.Option("--input", help="Tick file; default: the one that comes along.")] = None,
-    orders: Annotated[int, typer.Option(min=1, max=10_000_000, help="Messages that the bots send.")] = 10_000,
+    orders: Annotated[int, typer.Option(min=1, max=10_000_000, help="Messages that the bots send.")] = 6_000,
     bots: Annotated[int, typer.Option(min=1, max=100_000, help="Bots; 20 show every habit.")] = 20,
     seed: Annotated[int, typer.Option(help="The same seed plans the same messages.")] = 1,
     rate: Annotated[int, typer.Option(min=1, help="Messages per second at most.")] = 2_000,
