@@ -20,12 +20,14 @@ def chaos_command(
     rounds: Annotated[int, typer.Option(min=1, max=10_000, help="How often something dies.")] = 10,
     seed: Annotated[int, typer.Option(help="The same seed plans the same faults.")] = 1,
     rate: Annotated[int, typer.Option(min=1, max=5_000, help="Orders per second meanwhile.")] = 250,
+    brokers: Annotated[int, typer.Option(min=1, max=7, help="Brokers of the cluster; three survive one's loss.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Kill workers, broker and warehouse at random moments under load; nothing may be lost, doubled or wrong."""
     from streams.rig.chaos import ChaosOptions, run_chaos
 
-    result = run_chaos(load_settings(), ChaosOptions(rounds=rounds, seed=seed, rate=rate), progress.print)
+    options = ChaosOptions(rounds=rounds, seed=seed, rate=rate, brokers=brokers)
+    result = run_chaos(load_settings(), options, progress.print)
     finish(result.as_dict(), ok=result.ok, as_json=as_json, show=lambda console: _show(console, result))
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from streams.core.errors import PortcullisError
 from streams.local.broker import LocalKafka
+from streams.local.several import LocalCluster
 from streams.rig.chaos_figures import ChaosResult, Figures
 from streams.rig.clock import now_us
 from streams.rig.crew import Crew, Member
@@ -27,7 +28,7 @@ from streams.sim.tape import BUNDLED_TAPE, read_tape
 from streams.warehouse.connection import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from clickhouse_connect.driver.client import Client
@@ -55,6 +56,7 @@ class ChaosOptions:
     rounds: int
     seed: int
     rate: int = 250
+    brokers: int = 1
 
 
 def run_chaos(settings: Settings, options: ChaosOptions, tell: Callable[[str], None]) -> ChaosResult:
@@ -66,26 +68,33 @@ def run_chaos(settings: Settings, options: ChaosOptions, tell: Callable[[str], N
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     began_s = time.monotonic()
-    with LocalKafka(folder / "kafka") as broker:
-        run = _Run(_stage(settings, folder, broker), broker, options, tell)
+    with ExitStack() as running:
+        brokers = _brokers(folder / "kafka", options.brokers, running)
+        servers = ",".join(broker.bootstrap_servers for broker in brokers)
+        ours = replace(settings, kafka_bootstrap_servers=servers, topic_prefix="")
+        stage = set_stage(folder, ours, list(read_tape(BUNDLED_TAPE)), fleet(_BOTS))
+        run = _Run(stage, brokers, options, tell)
         with closing(run):
             result = run.play(plan_rounds(options.seed, options.rounds))
     result.seconds = time.monotonic() - began_s
     return result
 
 
-def _stage(settings: Settings, folder: Path, broker: LocalKafka) -> Stage:
-    ours = replace(settings, kafka_bootstrap_servers=broker.bootstrap_servers, topic_prefix="")
-    return set_stage(folder, ours, list(read_tape(BUNDLED_TAPE)), fleet(_BOTS))
+def _brokers(folder: Path, count: int, running: ExitStack) -> tuple[LocalKafka, ...]:
+    if count == 1:
+        return (running.enter_context(LocalKafka(folder)),)
+    return running.enter_context(LocalCluster(folder, brokers=count)).brokers
 
 
 class _Run:
     """One chaos run: who takes part, and the course of it."""
 
-    def __init__(self, stage: Stage, broker: LocalKafka, options: ChaosOptions, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, stage: Stage, brokers: Sequence[LocalKafka], options: ChaosOptions, tell: Callable[[str], None]
+    ) -> None:
         self._stage, self._tell = stage, tell
         self._crew = Crew()
-        self._striker = Striker(stage, self._crew, (broker,))
+        self._striker = Striker(stage, self._crew, brokers)
         self._ledger = Ledger(stage.settings, stage.verifiers())
         self._exchange = Exchange(stage.settings, stage.markets, stage.verifiers(), stage.operators())
         ticks = list(read_tape(BUNDLED_TAPE))
