@@ -5,6 +5,7 @@ ifeq ($(UV),)
 UV := .portcullis/uv/bin/uv
 endif
 RUN := .venv/bin/portcullis
+EXTRAS := embedded web notify archive metrics
 
 .PHONY: setup demo test check bench clean help
 
@@ -20,7 +21,7 @@ setup: .venv/.ready ## Install everything: Python packages, the broker's jars
 
 .venv/.ready: uv.lock pyproject.toml infra/kafka/pom.xml
 	@if [ ! -x "$(UV)" ]; then $(MAKE) --no-print-directory .portcullis/uv/bin/uv; fi
-	@UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never $(UV) sync --quiet --frozen --extra embedded
+	@UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never $(UV) sync --quiet --frozen $(foreach extra,$(EXTRAS),--extra $(extra))
 	@$(RUN) broker install
 	@touch $@
 
