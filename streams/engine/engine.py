@@ -33,7 +33,7 @@ class Position(NamedTuple):
 
     offset: int
     committed: bool
-    """Whether the group had this offset; else it is the first record's."""
+    """Whether the lane or the group had this offset; else it is the first record's."""
 
 
 class Engine:
@@ -91,8 +91,13 @@ class Engine:
         if gone or new:
             _log.info("partitions: %s (given up: %s)", sorted(self._lanes), [lane.partition for lane in gone])
 
+    def held(self, sources: Iterable[TP]) -> dict[TP, int]:
+        """Return where those source partitions go on whose lanes have state here."""
+        found = ((tp, self._lanes[tp.partition].held(tp.topic)) for tp in sources if tp.partition in self._lanes)
+        return {tp: offset for tp, offset in found if offset is not None}
+
     def position(self, positions: Mapping[TP, Position]) -> None:
-        """Start the lanes at the group's offsets; their tables have been restored."""
+        """Start the lanes, or let them go on; their tables have been restored."""
         try:
             for number, lane in self._lanes.items():
                 own = {topic: positions[TP(topic, number)] for topic in self._context.sources}

@@ -38,6 +38,10 @@ class ExitCode(IntEnum):
     """Tables could not be restored: a changelog did not answer in time, or records of it are missing."""
     MISCONFIGURED = 78
     """Source topics or partitions are not as the worker needs them."""
+    NO_BROKER = 79
+    """The broker went away while the worker started."""
+    GROUP_LOST = 80
+    """The worker is no member of its consumer group any more: its partitions are somebody else's."""
 
 
 class EngineError(Exception):

@@ -98,6 +98,10 @@ class Lane:
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name=f"lane-{self.partition}")
 
+    def held(self, topic: str) -> int | None:
+        """Return the offset that follows what the state in memory includes of a topic; None before there is state."""
+        return None if self._application is None else self._queues[topic].taken
+
     def room(self, topic: str) -> int:
         """Return how many records of a topic may be fetched now; 0: the lane is behind, or not positioned."""
         return self._queues[topic].room(2 * self._context.options.batch_records_max) if self._open else 0

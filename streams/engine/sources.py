@@ -70,12 +70,12 @@ class SourceQueue:
         """Start at an offset.
 
         Raises:
-            EngineError: this process has committed another one.
+            EngineError: this process's state is at another one.
         """
-        if self.committed not in (None, offset):
+        if self._where and offset != self.taken:
             raise EngineError(
                 ExitCode.POSITION_BROKEN,
-                f"{where}: the group is at offset {offset}, this worker's state at {self.committed}",
+                f"{where}: asked to go on at offset {offset}, this worker's state is at {self.taken}",
             )
         self.clear()
         self._where = where

@@ -84,6 +84,7 @@ class TransactionalProducer:
             linger_ms=0,
             **self._options.security,
         )
+        _retry_lookups(producer._sender)
         manager = producer._txn_manager
         # aiokafka tells the coordinator of the group with the first offsets; here with the first partitions.
         manager.consumer_group_to_add = lambda: (
@@ -185,3 +186,19 @@ class TransactionalProducer:
         if isinstance(error, TimeoutError):
             return ExitCode.TRANSACTION_TIMEOUT
         return ExitCode.BATCH_REFUSED if isinstance(error, BrokerResponseError) else ExitCode.LANE_FAILURE
+
+
+def _retry_lookups(sender: Any) -> None:  # noqa: ANN401 - aiokafka's Sender
+    """Look a coordinator up again where the connection broke meanwhile; aiokafka's sender would end with that."""
+    find_coordinator = sender._find_coordinator
+
+    async def find(kind: int, key: str) -> int:
+        while True:
+            try:
+                return await find_coordinator(kind, key)  # type: ignore[no-any-return]
+            except KafkaError as error:
+                if not isinstance(error.__cause__, KafkaConnectionError):
+                    raise
+                await asyncio.sleep(sender._retry_backoff)
+
+    sender._find_coordinator = find

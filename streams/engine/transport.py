@@ -23,6 +23,8 @@ from faust.types import TP, ConsumerMessage
 
 from streams.engine.clock import IDLE_AFTER_S, FetchClock
 from streams.engine.engine import Grant, Position
+from streams.engine.exits import EngineError
+from streams.engine.membership import check_membership, mend
 from streams.engine.sources import SourceBatch
 
 if TYPE_CHECKING:
@@ -67,7 +69,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     async def on_start(self) -> None:
         """Connect."""
         await super().on_start()
-        self._ensure_consumer()._fetcher._prefetch_backoff = _PREFETCH_BACKOFF_S
+        consumer = self._ensure_consumer()
+        consumer._fetcher._prefetch_backoff = _PREFETCH_BACKOFF_S
+        mend(consumer._coordinator)
 
     async def _highwaters(self, partitions: Iterable[TP]) -> Mapping[TP, int]:
         # Faust asks for the last stable offset, which is unknown before the first fetch: recovery would be skipped.
@@ -83,6 +87,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         """Return what was fetched of the partitions granted, waiting for it up to `timeout` seconds."""
         if not self.consumer.flow_active:
             return {}
+        try:
+            check_membership(consumer._coordinator)
+        except EngineError as error:
+            self.app.engine.fail(error.code, "consumer group", error)
         fetcher = consumer._fetcher
         deadline = time.monotonic() + (timeout or 0)
         with fetcher._subscriptions.fetch_context():
@@ -106,22 +114,30 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         settled = not (self.app.rebalancing or self.app.in_recovery)
         fetcher._fetch_min_bytes, fetcher._fetch_max_wait_ms = self.clock.settings(settled=settled)
 
-    async def seek_sources(self, sources: Iterable[TP], changelogs: Iterable[TP]) -> dict[TP, Position]:
-        """Go to the group's offset of each source partition, or its first record where there is none."""
+    async def seek_sources(
+        self, sources: Iterable[TP], held: Mapping[TP, int], changelogs: Iterable[TP]
+    ) -> dict[TP, Position]:
+        """Go to where each source partition goes on: what its lane holds, the group's offset, or the first record.
+
+        A lane that stayed here knows its offset better than the broker: aiokafka cannot ask for stable offsets, and
+        until the markers of the last transaction are written the group still has those before it.
+        """
         consumer = self._ensure_consumer()
-        tps = [driver.ensure_aiokafka_TP(tp) for tp in sources]
-        committed = await consumer._coordinator.fetch_committed_offsets(tps)
+        known = {driver.ensure_aiokafka_TP(tp): offset for tp, offset in held.items()}
+        tps = [tp for tp in map(driver.ensure_aiokafka_TP, sources) if tp not in known]
+        committed = await consumer._coordinator.fetch_committed_offsets(tps) if tps else {}
+        known.update((tp, found.offset) for tp, found in committed.items())
         new = [tp for tp in tps if tp not in committed]
         # Asked for only where needed: ListOffsets waits behind the fetch under way on the same connection.
         positions = await consumer.beginning_offsets(new) if new else {}
-        positions.update((tp, found.offset) for tp, found in committed.items())
+        positions.update(known)
         for tp, offset in positions.items():
             consumer.seek(tp, offset)
         # What the lanes write to their changelogs need not come back.
         for tp in changelogs:
             consumer.pause(driver.ensure_aiokafka_TP(tp))
             consumer._fetcher._records.pop(tp, None)
-        return {TP(*tp): Position(offset, committed=tp in committed) for tp, offset in positions.items()}
+        return {TP(*tp): Position(offset, committed=tp in known) for tp, offset in positions.items()}
 
 
 def _drain(fetcher: Fetcher, grants: Mapping[TP, Grant]) -> dict[TP, SourceBatch]:
@@ -207,9 +223,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         revocations = engine.revocations
         assignment = self.assignment()
         sources = [tp for tp in assignment if tp.topic in engine.urgency]
-        positions = await self._thread.call_thread(
-            self._thread.seek_sources, sources, [tp for tp in assignment if self._is_changelog_tp(tp)]
-        )
+        changelogs = [tp for tp in assignment if self._is_changelog_tp(tp)]
+        positions = await self._thread.call_thread(self._thread.seek_sources, sources, engine.held(sources), changelogs)
         if engine.revocations == revocations:
             engine.position(positions)
 

@@ -87,7 +87,7 @@ async def _run(app: EngineApp) -> int:
     running = asyncio.create_task(_serve(app))
     stopping = asyncio.create_task(asked.wait())
     await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
-    code = ExitCode.STOPPED if asked.is_set() else ExitCode.LANE_FAILURE
+    code = ExitCode.STOPPED if asked.is_set() else running.result()
     await app.engine.close()
     # What is left is to say goodbye; a broker that is away must not hold us up.
     goodbye = asyncio.create_task(app.stop())
@@ -100,13 +100,18 @@ async def _run(app: EngineApp) -> int:
     return code
 
 
-async def _serve(app: EngineApp) -> None:
+async def _serve(app: EngineApp) -> ExitCode:
+    """Run the app; return why it ended, which is never right."""
     try:
         await _wait_for_broker(app.options)
         await app.start()
         await app.wait_until_stopped()
+    except KafkaConnectionError:
+        _log.exception("worker failed: the broker went away while it started")
+        return ExitCode.NO_BROKER
     except Exception:  # noqa: BLE001 - the exit code says it, whatever it was
         _log.exception("worker failed")
+    return ExitCode.LANE_FAILURE
 
 
 async def _wait_for_broker(options: EngineOptions) -> None:

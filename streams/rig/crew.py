@@ -29,6 +29,7 @@ _EXCUSED_WORKER: Final = frozenset(
         ExitCode.DRAIN_TIMEOUT,
         ExitCode.TRANSACTION_TIMEOUT,
         ExitCode.RECOVERY_FAILED,
+        ExitCode.NO_BROKER,
     )
 )
 _TERMINATED: Final = 128 + signal.SIGTERM

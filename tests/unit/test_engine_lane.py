@@ -293,7 +293,7 @@ async def test_goes_on_only_where_its_own_state_ended() -> None:
     bench.put("orders", 3)
     await bench.commits(1)
     await bench.lane.drain()
-    with pytest.raises(EngineError, match="orders-0: the group is at offset 2, this worker's state at 3"):
+    with pytest.raises(EngineError, match="orders-0: asked to go on at offset 2, this worker's state is at 3"):
         bench.position(orders=2)
     await bench.lane.close()
 

@@ -35,6 +35,8 @@ def test_exit_codes_never_change() -> None:
         "TRANSACTION_TIMEOUT": 76,
         "RECOVERY_FAILED": 77,
         "MISCONFIGURED": 78,
+        "NO_BROKER": 79,
+        "GROUP_LOST": 80,
     }
 
 

@@ -73,11 +73,10 @@ def test_a_gap_or_a_repetition_is_refused(start: int) -> None:
     assert caught.value.code is ExitCode.POSITION_BROKEN
 
 
-def test_goes_on_only_at_the_offset_it_committed() -> None:
-    queue = queue_at(0)
-    queue.committed = 8
+def test_goes_on_only_where_its_state_is() -> None:
+    queue = queue_at(8)
     queue.reset(8, where="orders-0")
-    with pytest.raises(EngineError, match="the group is at offset 9, this worker's state at 8"):
+    with pytest.raises(EngineError, match="asked to go on at offset 9, this worker's state is at 8"):
         queue.reset(9, where="orders-0")
 
 
