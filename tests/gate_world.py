@@ -65,7 +65,16 @@ DOCUMENT: dict[str, Any] = {
         "duplicate_window_s": 600,
         "manual_kill_by": ["ceo@acme", "cfo@acme", "compliance_lead@acme"],
     },
-    "testing": {"fitness_test_due": "2027-06-01", "scenario_testing": "quarterly", "penetration_testing": "annual"},
+    "testing": {
+        "fitness_test_due": "2027-06-01",
+        "scenario_testing": "quarterly",
+        "penetration_testing": "annual",
+        "last_passed": {
+            "fitness": {"day": "2026-06-01", "record_sha256": "01" * 32},
+            "scenario": {"day": "2026-06-01", "record_sha256": "02" * 32},
+            "penetration": {"day": "2026-06-01", "record_sha256": "03" * 32},
+        },
+    },
     "governance": {
         "documented_by": "compliance_team@acme",
         "approved_by": "ceo@acme",

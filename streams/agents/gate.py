@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
-from streams.agents.alerts import WARNING
+from streams.agents.alerts import CRITICAL, WARNING
 from streams.core.gate import Decision, Situation, apply, counted_value_e5, decide, is_entering, remembered_id
 from streams.core.orders import Failure
 from streams.core.reasons import DeadLetterReason, Reason
+from streams.core.texts import shown
 from streams.core.windows import DAY_US, day_start_us
 from streams.names import Topic
 from streams.wire.avro import DecodeError, body_of
@@ -39,6 +40,8 @@ VERIFIED_BY: Final = "portcullis-gate"
 _US: Final = 1_000_000
 _DAYS_KEPT: Final = 2
 _NO_DETAILS: Final[dict[str, str]] = {}
+# Refusals that are not the bot's own doing and end only when a person acts.
+_TOLD: Final = {Reason.TESTING_OVERDUE: CRITICAL, Reason.REFERENCE_PRICE_UNAVAILABLE: WARNING}
 
 
 @dataclass(slots=True)
@@ -168,6 +171,13 @@ class GateAgent:
             message = f"a message in the name of {order.agent_id} was not signed by it: {decision.failures[0].observed}"
             cause_us = record.timestamp * 1000
             lane.alerts.raise_once(WARNING, decision.reason, message, agent_id=order.agent_id, cause_us=cause_us)
+        elif decision.reason in _TOLD:
+            failure = decision.failures[0]
+            what = f"{failure.limit} required, is {failure.observed}"
+            message = f"{order.agent_id} does not trade {shown(order.symbol)}: {what}"
+            lane.alerts.raise_once(
+                _TOLD[decision.reason], decision.reason, message, agent_id=order.agent_id, cause_us=appended_us
+            )
 
     def _refuse_unregistered(
         self, record: ConsumerRecord, prepared: Prepared, order: Order, registered: Registered | None

@@ -13,6 +13,7 @@ from streams.agents.journal import Journal
 from streams.agents.post_trade import PostTradeAgent
 from streams.agents.recent import RecentIds
 from streams.agents.registry import RegistryAgent
+from streams.agents.schedule import ScheduleWatch
 from streams.core.state import BotState
 from streams.names import TableName, Topic
 from streams.wire.decisions import AuditEvent, encode_audit_head
@@ -61,6 +62,7 @@ class Lane:
         self.journal = Journal(tables[TableName.LOG], outputs, services.signer(partition), names)
         self.recent = RecentIds(tables[TableName.RECENT_IDS])
         self.alerts = Alerts(self)
+        self.schedule = ScheduleWatch(self)
         self.registry = RegistryAgent(self, tables[TableName.AGENTS])
         self.anomaly = AnomalyAgent(self, tables[TableName.SCORES])
         self.controls = ControlsAgent(self, tables[TableName.CONTROLS])
@@ -82,6 +84,7 @@ class Lane:
         """Start a micro-batch at its decision time, or the log's last where this worker's clock is behind it."""
         self.now_us = max(now_us, self.journal.decided_us)
         self.references_live = self.references.live
+        self.schedule.begin()
 
     def process(self, record: ConsumerRecord, prepared: Any) -> None:  # noqa: ANN401 - what `prepare` returned
         """Give a record to its agent."""

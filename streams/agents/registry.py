@@ -50,7 +50,13 @@ class RegistryAgent:
                 return None
             found = self._check(row[_TIME_BYTES:], int.from_bytes(row[:_TIME_BYTES], "big"))
             self._remember(agent_id, found)
+            if found.registration is not None:
+                self._lane.schedule.look(found.registration)
         return found
+
+    def in_force(self) -> list[Registration]:
+        """Return the registrations that this worker has looked at and trusts."""
+        return [known.registration for known in self._checked.values() if known.registration is not None]
 
     def on_record(self, record: ConsumerRecord) -> None:
         """Take a registration, or refuse it and keep the one before."""
@@ -85,6 +91,7 @@ class RegistryAgent:
         )
         message = f"{agent_id} registered by {registration.operator}, policy approved by {registration.approver}"
         lane.alerts.raise_alert(INFO, "AGENT_REGISTERED", message, agent_id=agent_id, cause_us=appended_us)
+        lane.schedule.look(registration)
 
     def _require_newer(self, registration: Registration) -> None:
         """Refuse a registration that is older than the one in force: an old, looser policy must not come back."""

@@ -1,4 +1,4 @@
-"""Checks 1 to 14: who sends, whether anything forbids the bot to trade, and where and when it may."""
+"""Checks 1 to 15: who sends, whether anything forbids the bot to trade, and where and when it may."""
 
 from __future__ import annotations
 
@@ -61,6 +61,14 @@ def _policy_in_force(_order: Order, _situation: Situation, facts: Facts) -> Fail
     early = facts.received_us < policy.valid_from_us
     bound_us = policy.valid_from_us if early else policy.valid_until_us
     return Failure(Reason.POLICY_NOT_IN_FORCE, time_text(bound_us), time_text(facts.received_us), "TIME")
+
+
+def _tested(_order: Order, _situation: Situation, facts: Facts) -> Failure | None:
+    plan = facts.policy.testing
+    if facts.received_us < plan.tested_until_us:
+        return None
+    due = plan.soonest
+    return Failure(Reason.TESTING_OVERDUE, f"{due.exercise} by {due.day}", f"passed {due.last_passed}", "TEXT")
 
 
 def _no_kill(order: Order, situation: Situation, facts: Facts) -> Failure | None:
@@ -133,6 +141,7 @@ PERMISSION_CHECKS: Final[tuple[Check, ...]] = (
     (Reason.CERTIFICATE_EXPIRED, Applies.ALL, _certificate_in_time),
     (Reason.CERTIFICATE_REVOKED, Applies.ALL, _certificate_not_revoked),
     (Reason.POLICY_NOT_IN_FORCE, Applies.ENTERING, _policy_in_force),
+    (Reason.TESTING_OVERDUE, Applies.ENTERING, _tested),
     (Reason.KILL_SWITCH_ENGAGED, Applies.ENTERING, _no_kill),
     (Reason.TRADING_HALTED, Applies.ENTERING, _not_halted),
     (Reason.CIRCUIT_BREAKER_ACTIVE, Applies.ENTERING, _breaker_closed),

@@ -16,6 +16,7 @@ from streams.core.documents import DocumentReader, load_json
 from streams.core.errors import PortcullisError
 from streams.core.hours import TradingHours
 from streams.core.orders import MONEY_SCALE, QTY_SCALE
+from streams.core.testing import FitnessPlan, read_plan
 
 if TYPE_CHECKING:
     from datetime import date
@@ -39,15 +40,6 @@ class PolicyError(PortcullisError):
     def __init__(self, problems: tuple[str, ...]) -> None:
         super().__init__("policy refused: " + "; ".join(problems))
         self.problems = problems
-
-
-@dataclass(frozen=True, slots=True)
-class FitnessPlan:
-    """When the bot is tested: the day by which the yearly fitness test is due, and how often the rest."""
-
-    fitness_test_due: date
-    scenario_testing: str
-    penetration_testing: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +131,7 @@ def parse_policy(document: bytes) -> Policy:
         raise PolicyError((f"document: not JSON ({error})",)) from None
     reader = DocumentReader(body, "", [])
     fields = _head(reader) | _scope(reader.child("scope")) | _risk_controls(reader.child("risk_controls"))
-    fields |= {"testing": _testing(reader.child("testing")), "governance": _governance(reader.child("governance"))}
+    fields |= {"testing": read_plan(reader.child("testing")), "governance": _governance(reader.child("governance"))}
     reader.finish()
     if reader.problems or not isinstance(body, dict):
         raise PolicyError(tuple(reader.problems))
@@ -216,16 +208,6 @@ def _risk_controls(reader: DocumentReader) -> dict[str, Any]:
     }
     reader.finish()
     return fields
-
-
-def _testing(reader: DocumentReader) -> FitnessPlan:
-    plan = FitnessPlan(
-        fitness_test_due=reader.day("fitness_test_due"),
-        scenario_testing=reader.choice("scenario_testing", ("monthly", "quarterly")),
-        penetration_testing=reader.choice("penetration_testing", ("monthly", "quarterly", "half_yearly", "annual")),
-    )
-    reader.finish()
-    return plan
 
 
 def _governance(reader: DocumentReader) -> Governance:

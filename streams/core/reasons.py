@@ -17,6 +17,7 @@ class Reason(StrEnum):
     CERTIFICATE_EXPIRED = "CERTIFICATE_EXPIRED"
     CERTIFICATE_REVOKED = "CERTIFICATE_REVOKED"
     POLICY_NOT_IN_FORCE = "POLICY_NOT_IN_FORCE"
+    TESTING_OVERDUE = "TESTING_OVERDUE"
     KILL_SWITCH_ENGAGED = "KILL_SWITCH_ENGAGED"
     TRADING_HALTED = "TRADING_HALTED"
     CIRCUIT_BREAKER_ACTIVE = "CIRCUIT_BREAKER_ACTIVE"
@@ -69,6 +70,7 @@ RULES: dict[Reason, ReasonRule] = {
     Reason.CERTIFICATE_EXPIRED: ReasonRule("the certificate is not valid now", _OTHER, "RFC 5280 s. 4.1.2.5"),
     Reason.CERTIFICATE_REVOKED: ReasonRule("the certificate is revoked", _OTHER, "RFC 5280 s. 5"),
     Reason.POLICY_NOT_IN_FORCE: ReasonRule("the policy is not in force now", _OTHER, "RTS 6 Art. 8"),
+    Reason.TESTING_OVERDUE: ReasonRule("a test of the bot is overdue", _OTHER, "RTS 6 Art. 9, 10, 18(4)"),
     Reason.KILL_SWITCH_ENGAGED: ReasonRule("a kill is in force for the scope", _OTHER, "RTS 6 Art. 12"),
     Reason.TRADING_HALTED: ReasonRule("the bot is halted", _OTHER, "RTS 6 Art. 12, 15(3)"),
     Reason.CIRCUIT_BREAKER_ACTIVE: ReasonRule("the circuit breaker is open", 21, "RTS 6 Art. 16, 17"),

@@ -11,11 +11,11 @@ from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 from streams.names import Topic
 from streams.rig.clock import now_us
 from streams.rig.producing import Sender
-from streams.rig.reading import partitions_of, reader, stored
+from streams.rig.reading import partitions_of, read_all, reader, stored
 from streams.sim.venue import MassCancelScope, PaperVenue
 from streams.venue.approval import ApprovalRefusedError, ApprovalVerifier
 from streams.wire.avro import Schema, decode
-from streams.wire.executions import encode_execution_report
+from streams.wire.executions import decode_execution_report, encode_execution_report
 from streams.wire.messages import encode_reference_price
 
 if TYPE_CHECKING:
@@ -64,10 +64,16 @@ class Exchange:
         with self._lock:
             return self._venue.open_orders
 
+    def recall(self) -> None:
+        """Take the venue's own earlier reports before `start`: approvals that come again are then acted on once."""
+        servers, security = self._settings.kafka_bootstrap_servers, self._settings.kafka_security
+        for record in read_all(servers, [self._topic(Topic.TRADES_EXECUTED)], security):
+            self._venue.recall(decode_execution_report(record.value))
+
     def start(self) -> None:
         """Publish each market's first price and begin to trade."""
         for market in self._markets.values():
-            self._prices[market.symbol] = market.first_price_e13
+            self._prices.setdefault(market.symbol, market.first_price_e13)
         self._publish()
         self._sender.flush()
         self._thread.start()

@@ -49,8 +49,11 @@ def environment(settings: Settings) -> dict[str, str]:
 class Service:
     """One `portcullis` process with its log file."""
 
-    def __init__(self, name: str, arguments: list[str], settings: Settings, logs: Path) -> None:
+    def __init__(
+        self, name: str, arguments: list[str], settings: Settings, logs: Path, *, module: str = "streams"
+    ) -> None:
         self.name = name
+        self._module = module
         self._arguments = arguments
         self._settings = settings
         self._log = logs / f"{name}.log"
@@ -82,7 +85,7 @@ class Service:
     def start(self) -> None:
         """Start the process; a second start begins a new one under the same name."""
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "streams", *self._arguments]
+        command = [sys.executable, "-m", self._module, *self._arguments]
         inherited = {name: value for name, value in os.environ.items() if name != _NOT_INHERITED}
         self._process = GuardedProcess(command, self._log, {**inherited, **environment(self._settings)})
 

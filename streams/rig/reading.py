@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Message
 
-_POLL_S: Final = 1.0
+_POLL_S: Final = 0.05  # a call returns no sooner, however soon the last record comes
 _CONSUME_MAX: Final = 5_000
 _TIMEOUT_S: Final = 10.0
 

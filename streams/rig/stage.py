@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from streams.topics import Topology
     from streams.wire.keys import AgentCredentials
     from streams.wire.note import Verifier
+
+Tune = Callable[[str, bytes], bytes]
+"""A bot's policy document, by its agent_id, before it is signed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +73,15 @@ class Stage:
         """Return a producer."""
         return Sender(self.settings.kafka_bootstrap_servers, self.settings.kafka_security)
 
-    def worker(self, name: str = "worker-1", **changes: object) -> Service:
-        """Return a worker process, not yet started; `changes` are settings of its own."""
+    def worker(
+        self, name: str = "worker-1", *, command: Sequence[str] = ("streams", "worker"), **changes: object
+    ) -> Service:
+        """Return a worker process, not yet started; `changes` are settings of its own.
+
+        `command`: a Python module and its arguments.
+        """
         settings = replace(self.settings, instance_id=name, **changes)  # type: ignore[arg-type]
-        return Service(name, ["worker"], settings, self.folder / "logs")
+        return Service(name, list(command[1:]), settings, self.folder / "logs", module=command[0])
 
     def warehouse(self) -> Service:
         """Return the warehouse process, not yet started."""
@@ -81,11 +90,18 @@ class Stage:
 
 @contextmanager
 def open_stage(
-    folder: Path, settings: Settings, ticks: Sequence[Tick], bots: tuple[Bot, ...], *, max_order_age_ms: int = 60_000
+    folder: Path,
+    settings: Settings,
+    ticks: Sequence[Tick],
+    bots: tuple[Bot, ...],
+    *,
+    max_order_age_ms: int = 60_000,
+    tune: Tune | None = None,
 ) -> Iterator[Stage]:
     """Yield a stage on the cluster that the settings name, else on a broker of its own.
 
-    The folder begins empty. On an existing cluster all topics get a prefix of their own and are deleted at the end.
+    The folder begins empty; `tune` may change each bot's policy before it is signed. On an existing cluster all topics
+    get a prefix of their own and are deleted at the end.
 
     Raises: BrokerUnavailableError, ClusterUnavailableError.
     """
@@ -96,14 +112,20 @@ def open_stage(
     with kafka_cluster(folder / "kafka", address=existing or None) as servers:
         ours = replace(settings, kafka_bootstrap_servers=servers, topic_prefix=prefix)
         try:
-            yield set_stage(folder, ours, ticks, bots, max_order_age_ms=max_order_age_ms)
+            yield set_stage(folder, ours, ticks, bots, max_order_age_ms=max_order_age_ms, tune=tune)
         finally:
             if existing:
                 topics.discard(topics.load_topology(prefix=prefix), servers)
 
 
 def set_stage(
-    folder: Path, settings: Settings, ticks: Sequence[Tick], bots: tuple[Bot, ...], *, max_order_age_ms: int = 60_000
+    folder: Path,
+    settings: Settings,
+    ticks: Sequence[Tick],
+    bots: tuple[Bot, ...],
+    *,
+    max_order_age_ms: int = 60_000,
+    tune: Tune | None = None,
 ) -> Stage:
     """Make a stage on the cluster that the settings name and leave it there; keys and warehouse are in the folder.
 
@@ -117,7 +139,11 @@ def set_stage(
     )
     topology = topics.load_topology(prefix=settings.topic_prefix)
     topics.apply(topology, settings.kafka_bootstrap_servers)
-    return _with_fleet(folder, ours, topology, markets_of(ticks), bots, max_order_age_ms)
+    markets = markets_of(ticks)
+    documents = policies(bots, markets, datetime.now(UTC), max_order_age_ms=max_order_age_ms)
+    if tune is not None:
+        documents = {agent_id: tune(agent_id, document) for agent_id, document in documents.items()}
+    return _with_fleet(folder, ours, topology, markets, bots, documents)
 
 
 def _with_fleet(
@@ -126,11 +152,10 @@ def _with_fleet(
     topology: Topology,
     markets: dict[str, Market],
     bots: tuple[Bot, ...],
-    max_order_age_ms: int,
+    documents: dict[str, bytes],
 ) -> Stage:
     """Make the keys of three parties, certify the bots and write their registrations."""
     devpki.make_dev_pki(settings.pki)
-    documents = policies(bots, markets, datetime.now(UTC), max_order_age_ms=max_order_age_ms)
     credentials = {}
     keys = Keyring({})
     sender = Sender(settings.kafka_bootstrap_servers, settings.kafka_security)

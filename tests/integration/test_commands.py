@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +80,10 @@ def policy() -> dict[str, Any]:
     document["valid_from"], document["valid_until"] = "2020-01-01T00:00:00Z", "2040-01-01T00:00:00Z"
     document["scope"]["trading_hours"] |= {"start": "00:00", "end": "00:00", "exclude_weekends": False, "holidays": []}
     document["risk_controls"]["max_consecutive_failures"] = 50
+    today = datetime.now(UTC).date()
+    document["testing"]["fitness_test_due"] = f"{today + timedelta(days=300)}"
+    for passed in document["testing"]["last_passed"].values():
+        passed["day"] = f"{today}"
     return document
 
 

@@ -34,11 +34,13 @@ from tests.gate_world import (
 
 GATE_PAGE = Path(__file__).parents[2] / "topology" / "gate.md"
 REPLACE = MsgType.ORDER_CANCEL_REPLACE_REQUEST
-ALWAYS_OPEN = make_policy(
+WHOLE_WEEK: tuple[tuple[str, Any], ...] = (
     ("scope.trading_hours.start", "00:00"),
     ("scope.trading_hours.end", "00:00"),
     ("scope.trading_hours.exclude_weekends", False),
 )
+TESTED_IN_JUNE = make_policy(*WHOLE_WEEK)
+ALWAYS_OPEN = make_policy(*WHOLE_WEEK, ("testing.last_passed.scenario.day", "2027-05-01"))
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,14 @@ CASES = [
         "2027-05-01T00:00:00.000000Z",
         "2027-05-01T00:00:00.000000Z",
         "TIME",
+    ),
+    timed(
+        Reason.TESTING_OVERDUE,
+        at(us("2026-09-01T23:59:59.999999+00:00"), policy=TESTED_IN_JUNE),
+        at(us("2026-09-02T00:00:00+00:00"), policy=TESTED_IN_JUNE),
+        "scenario by 2026-09-01",
+        "passed 2026-06-01",
+        "TEXT",
     ),
     state_case(Reason.KILL_SWITCH_ENGAGED, {}, {"kill": "OPERATOR acme"}, "none", "OPERATOR acme", "STATE"),
     state_case(
@@ -533,7 +543,13 @@ def test_all_failures_are_carried_in_check_order_and_the_first_names_the_verdict
         consecutive_failures=9,
         throttle_tripped_at=5,
     )
-    policy = replace(POLICY, valid_until_us=0, restricted_markets=frozenset({"DOGE"}), message_rate_max_per_s=0)
+    policy = replace(
+        POLICY,
+        valid_until_us=0,
+        restricted_markets=frozenset({"DOGE"}),
+        message_rate_max_per_s=0,
+        testing=replace(POLICY.testing, tested_until_us=0),
+    )
     situation = make_situation(
         policy=policy,
         bot=bot,

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.core.policy import POLICY_BYTES_MAX, Policy, PolicyError, parse_policy, policy_id, scope_sha256
+from streams.core.testing import Exercise
 from tests.gate_world import DOCUMENT, document, eur, make_policy, qty, us
 
 if TYPE_CHECKING:
@@ -75,6 +76,10 @@ def test_a_policy_holds_its_testing_schedule_and_governance_documents() -> None:
         "quarterly",
         "annual",
     )
+    assert {exercise.value: passed.day for exercise, passed in plan.last_passed.items()} == dict.fromkeys(
+        ("fitness", "scenario", "penetration"), date(2026, 6, 1)
+    )
+    assert plan.last_passed[Exercise.PENETRATION].record_sha256.hex() == "03" * 32
     governance = policy.governance
     assert (governance.documented_by, governance.approved_by) == ("compliance_team@acme", "ceo@acme")
     assert (governance.last_review, governance.next_review) == (date(2026, 5, 1), date(2027, 5, 1))
@@ -113,7 +118,16 @@ def test_every_field_of_a_governance_document_is_required(field: str) -> None:
 
 @pytest.mark.parametrize(
     "parent",
-    ["", "scope", "scope.trading_hours", "risk_controls", "testing", "governance", "governance.board_resolution"],
+    [
+        "",
+        "scope",
+        "scope.trading_hours",
+        "risk_controls",
+        "testing",
+        "testing.last_passed",
+        "governance",
+        "governance.board_resolution",
+    ],
 )
 def test_an_unknown_field_is_refused_wherever_it_is(parent: str) -> None:
     path = f"{parent}.max_leverage" if parent else "max_leverage"
@@ -161,9 +175,13 @@ WRONG: list[tuple[str, list[Any]]] = [
     ("risk_controls.reference_max_age_ms", [0, 86_400_001]),
     ("risk_controls.duplicate_window_s", [0, 86_401]),
     ("risk_controls.manual_kill_by", [[], ["ceo@acme"], ["a", "a"], ["a b", "c"], "ceo@acme"]),
-    ("testing.fitness_test_due", ["soon", "2027-6-1", None]),
+    ("testing.fitness_test_due", ["soon", "2027-6-1", None, "2027-06-03"]),
     ("testing.scenario_testing", ["annual", "never", None, 4]),
     ("testing.penetration_testing", ["", "sometimes"]),
+    ("testing.last_passed", [None, [], "2026-06-01"]),
+    ("testing.last_passed.scenario", [None, "2026-06-01", {}]),
+    ("testing.last_passed.scenario.day", ["yesterday", None, 20260601, "2026-06-31"]),
+    ("testing.last_passed.penetration.record_sha256", ["", "0" * 63, None]),
     ("governance.documented_by", ["ceo@acme "]),
     ("governance.approved_by", ["compliance_team@acme", ""]),
     ("governance.next_review", ["2026-05-01", "2020-01-01"]),

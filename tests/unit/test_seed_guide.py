@@ -106,6 +106,7 @@ def test_check_5_the_breaker_opens_above_three_quarters(score: float, reason: Re
         "testing.fitness_test_due",
         "testing.scenario_testing",
         "testing.penetration_testing",
+        "testing.last_passed",
         "governance.documented_by",
         "governance.approved_by",
         "governance.last_review",
