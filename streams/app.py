@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from streams.engine.app import EngineApp
     from streams.engine.sources import SourceBatch
     from streams.settings import Settings
+    from streams.topics.model import Topology
 
 DAY_S = 86_400.0
 RECENT_WINDOW_S = 60.0
@@ -68,7 +69,7 @@ class RowBytes:
         return data
 
 
-def build_app(settings: Settings, partitions: int) -> EngineApp:
+def build_app(settings: Settings, topology: Topology) -> EngineApp:
     """Return the Faust app of one worker.
 
     Raises: PortcullisError where keys or trust material are missing.
@@ -85,7 +86,7 @@ def build_app(settings: Settings, partitions: int) -> EngineApp:
             services.topic(topic),
             bootstrap_servers=settings.kafka_bootstrap_servers,
             on_record=on_record,
-            security=settings.kafka_security,
+            security=settings.aiokafka_security(),
         )
         for topic, on_record in (
             (Topic.MARKETS_REFERENCE, references.on_price),
@@ -98,7 +99,7 @@ def build_app(settings: Settings, partitions: int) -> EngineApp:
 
     references.attach(live)
     app = create_app(
-        _options(settings, partitions),
+        _options(settings, topology),
         sources=[services.topic(topic) for topic in LANE_SOURCES],
         factory=lambda partition, tables, outputs: Lane(partition, tables, outputs, services),
         services=readers,
@@ -109,18 +110,19 @@ def build_app(settings: Settings, partitions: int) -> EngineApp:
     return app
 
 
-def _options(settings: Settings, partitions: int) -> EngineOptions:
+def _options(settings: Settings, topology: Topology) -> EngineOptions:
     return EngineOptions(
         app_id=settings.topic_prefix + settings.app_id,
         bootstrap_servers=settings.kafka_bootstrap_servers,
-        partitions=partitions,
+        partitions=topology.lanes,
+        replication_factor=topology.replicas,
         instance_id=settings.instance_id or None,
         session_timeout_ms=settings.session_timeout_ms,
         fetch_wait_ms_min=settings.fetch_wait_ms_min,
         fetch_wait_ms_max=settings.fetch_wait_ms_max,
         batch_records_max=settings.batch_records_max,
         verify_threads=settings.verify_threads,
-        security=settings.kafka_security,
+        security=settings.aiokafka_security(),
         data_dir=settings.home / "worker",
     )
 

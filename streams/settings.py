@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from streams.core.errors import PortcullisError
+from streams.kafka_security import for_aiokafka, security_problems
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,7 +28,7 @@ class Settings:
 
     home: Path = Path(".portcullis")
     kafka_bootstrap_servers: str = ""
-    warehouse_dsn: str = ""
+    warehouse_dsn: str = field(default="", repr=False)
     pki_dir: Path = Path()
     app_id: str = "portcullis"
     topic_prefix: str = ""
@@ -38,7 +39,7 @@ class Settings:
     fetch_wait_ms_min: int = 15
     fetch_wait_ms_max: int = 80
     session_timeout_ms: int = 6000
-    kafka_security: Mapping[str, str] = field(default_factory=dict)
+    kafka_security: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def warehouse(self) -> str:
@@ -62,6 +63,16 @@ class Settings:
     def cluster(self) -> dict[str, str]:
         """Return the configuration of a client of the cluster. Raises: SettingsError where no address is set."""
         return {"bootstrap.servers": self.require_cluster(), **self.kafka_security}
+
+    def aiokafka_security(self) -> dict[str, Any]:
+        """Return `kafka_security` as aiokafka's arguments.
+
+        Raises: SettingsError where a certificate or key cannot be read.
+        """
+        try:
+            return for_aiokafka(self.kafka_security)
+        except OSError as error:
+            raise SettingsError(f"TLS of the Kafka clients: {error}") from None
 
 
 def _bounded(low: int, high: int) -> Callable[[str], int]:
@@ -100,12 +111,14 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
 # Read where it is needed: where the local broker's jars are kept.
 _READ_ELSEWHERE = {"PORTCULLIS_KAFKA_HOME"}
 _SECURITY_PREFIX = "KAFKA_SECURITY_"
+_FILE_SUFFIX = ".file"
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Read the settings from the environment.
 
-    `KAFKA_SECURITY_SASL_MECHANISM=…` becomes the client property `sasl.mechanism`, and so on.
+    `KAFKA_SECURITY_SASL_MECHANISM=…` becomes the client property `sasl.mechanism`, and so on;
+    `KAFKA_SECURITY_SASL_PASSWORD_FILE=…` names the file that holds the value.
     Raises: SettingsError naming every variable that does not hold.
     """
     environment = os.environ if environment is None else environment
@@ -121,11 +134,25 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
             problems.append(f"{variable}: {error}, is {text[:80]!r}")
     unknown = [v for v in environment if v.startswith("PORTCULLIS_") and v not in _VARIABLES.keys() | _READ_ELSEWHERE]
     problems += [f"{variable}: no such setting" for variable in unknown]
+    security = _security(environment, problems)
     if problems:
         raise SettingsError("settings refused: " + "; ".join(problems))
-    security = {
-        variable.removeprefix(_SECURITY_PREFIX).lower().replace("_", "."): text
-        for variable, text in environment.items()
-        if variable.startswith(_SECURITY_PREFIX) and text
-    }
     return Settings(**values, kafka_security=security)  # type: ignore[arg-type]
+
+
+def _security(environment: Mapping[str, str], problems: list[str]) -> dict[str, str]:
+    """Return the properties of Kafka clients that the environment names, and add what does not hold."""
+    properties: dict[str, str] = {}
+    for variable, text in environment.items():
+        if not variable.startswith(_SECURITY_PREFIX) or not text:
+            continue
+        name = variable.removeprefix(_SECURITY_PREFIX).lower().replace("_", ".")
+        if not name.endswith(_FILE_SUFFIX):
+            properties[name] = text
+            continue
+        try:
+            properties[name.removesuffix(_FILE_SUFFIX)] = Path(text).read_text().rstrip("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            problems.append(f"{variable}: {error}")
+    problems += [f"{_SECURITY_PREFIX}*: {problem}" for problem in security_problems(properties)]
+    return properties

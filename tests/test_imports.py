@@ -19,7 +19,8 @@ MAY_IMPORT = {
     "reports": {"core", "wire", "audit", "warehouse", "reports", "resources", "names"},
     "local": {"core", "local", "resources"},
     "topics": {"core", "topics", "resources", "names"},
-    "settings": {"core"},
+    "settings": {"core", "kafka_security"},
+    "kafka_security": set(),
     "names": set(),
     "resources": set(),
 }

@@ -124,16 +124,16 @@ def open_field(folder: Path, settings: Settings, material: Material, name: str) 
         topic_prefix=prefix,
         session_timeout_ms=max(settings.session_timeout_ms, _SESSION_MS),
     )
-    servers = settings.kafka_bootstrap_servers
+    cluster = settings.cluster()
     topology = topics.load_topology(prefix=prefix)
-    topics.apply(topology, servers)
-    Admin(servers).create([(prefix + CHANGELOG, topology.lanes, {"cleanup.policy": "compact"})], replicas=1)
+    topics.apply(topology, cluster)
+    Admin(cluster).create([(prefix + CHANGELOG, topology.lanes, {"cleanup.policy": "compact"})], replicas=1)
     field = Field(folder / name, ours, topology, material)
     try:
         _publish(field)
         yield field
     finally:
-        Admin(servers).delete(prefix)
+        Admin(cluster).delete(prefix)
 
 
 def _publish(field: Field) -> None:

@@ -33,7 +33,7 @@ async def _measure(field: Field) -> float:
     producer: Any = aiokafka.AIOKafkaProducer(
         bootstrap_servers=settings.kafka_bootstrap_servers,
         transactional_id=settings.topic_prefix + "empty",
-        **settings.kafka_security,
+        **settings.aiokafka_security(),
     )
     topic = field.topic(Topic.AUDIT_CHECKPOINTS)
     taken_ms = []

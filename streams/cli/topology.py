@@ -13,32 +13,64 @@ from streams.settings import Settings, load_settings
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from streams.topics import Drift
-
-app = typer.Typer(help="Compare the cluster's topics with topology/topics.toml, and mend what is safe.")
+app = typer.Typer(help="Compare the cluster with topology/topics.toml and acls.toml, and mend what is safe.")
+AclsOption = Annotated[bool, typer.Option("--acls", help="The access rules of topology/acls.toml too.")]
+BotsOption = Annotated[list[str] | None, typer.Option("--bot", help="An agent_id to let in; may be repeated.")]
 ServersOption = Annotated[
     str, typer.Option("--bootstrap-servers", help="The cluster; default: $KAFKA_BOOTSTRAP_SERVERS.")
 ]
 
 
 @app.command("plan")
-def plan_command(*, bootstrap_servers: ServersOption = "", as_json: JsonOption = False) -> None:
-    """Show every difference; exit code 1 where there is one."""
+def plan_command(
+    *,
+    bootstrap_servers: ServersOption = "",
+    acls: AclsOption = False,
+    bots: BotsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show every difference; exit code 1 where there is one.
+
+    Example: portcullis topology plan --acls
+    """
     from streams import topics
+    from streams.topics.access import plan_access
 
     settings = _settings(bootstrap_servers)
-    drifts = topics.plan(topics.load_topology(prefix=settings.topic_prefix), settings.cluster())
-    _finish(drifts, (), ok=not drifts, as_json=as_json)
+    topology = topics.load_topology(prefix=settings.topic_prefix)
+    left = [(str(drift), drift.safe) for drift in topics.plan(topology, settings.cluster())]
+    if acls:
+        access = plan_access(topology, settings.cluster(), bots or ())
+        left += [(f"not granted: {grant}", True) for grant in access.missing]
+        left += [(f"not in the topology: {rule}", False) for rule in access.stray]
+    _finish(left, [], as_json=as_json)
 
 
 @app.command("apply")
-def apply_command(*, bootstrap_servers: ServersOption = "", as_json: JsonOption = False) -> None:
-    """Create and change what loses nothing; exit code 1 where something is left to a person."""
+def apply_command(
+    *,
+    bootstrap_servers: ServersOption = "",
+    acls: AclsOption = False,
+    bots: BotsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Create, change and grant what loses nothing; exit code 1 where something is left to a person.
+
+    Example: portcullis topology apply --acls --bot maker-01
+    """
     from streams import topics
+    from streams.topics.access import apply_access
 
     settings = _settings(bootstrap_servers)
-    outcome = topics.apply(topics.load_topology(prefix=settings.topic_prefix), settings.cluster())
-    _finish(outcome.refused, outcome.mended, ok=not outcome.refused, as_json=as_json)
+    topology = topics.load_topology(prefix=settings.topic_prefix)
+    outcome = topics.apply(topology, settings.cluster())
+    left = [(str(drift), drift.safe) for drift in outcome.refused]
+    mended = [str(drift) for drift in outcome.mended]
+    if acls:
+        before, after = apply_access(topology, settings.cluster(), bots or ())
+        mended += [f"granted: {grant}" for grant in before.missing]
+        left += [(f"not in the topology: {rule}", False) for rule in after.stray]
+    _finish(left, mended, as_json=as_json)
 
 
 def _settings(bootstrap_servers: str) -> Settings:
@@ -46,16 +78,15 @@ def _settings(bootstrap_servers: str) -> Settings:
     return replace(settings, kafka_bootstrap_servers=bootstrap_servers) if bootstrap_servers else settings
 
 
-def _finish(left: tuple[Drift, ...], mended: tuple[Drift, ...], *, ok: bool, as_json: bool) -> None:
+def _finish(left: list[tuple[str, bool]], mended: list[str], *, as_json: bool) -> None:
     def show(console: Console) -> None:
         if mended:
-            console.print(table("Mended", ("change",), [(drift,) for drift in mended]))
+            console.print(table("Mended", ("change",), [(change,) for change in mended]))
         if left:
-            console.print(
-                table("Drift", ("difference", "mended by apply"), [(d, "yes" if d.safe else "no") for d in left])
-            )
-        if not left:
+            rows = [(text, "yes" if safe else "no") for text, safe in left]
+            console.print(table("Drift", ("difference", "mended by apply"), rows))
+        else:
             console.print("The cluster is as the topology says.")
 
-    result = {"drift": [str(drift) for drift in left], "mended": [str(drift) for drift in mended]}
-    finish(result, ok=ok, as_json=as_json, show=show)
+    result = {"drift": [text for text, _ in left], "mended": mended}
+    finish(result, ok=not left, as_json=as_json, show=show)

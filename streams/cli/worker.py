@@ -18,7 +18,7 @@ def worker_command() -> None:
     settings = load_settings()
     settings.require_cluster()
     topology = topics.load_topology(prefix=settings.topic_prefix)
-    sys.exit(run_worker(build_app(settings, topology.lanes)))
+    sys.exit(run_worker(build_app(settings, topology)))
 
 
 def log_to_stderr() -> None:

@@ -36,7 +36,7 @@ class EngineOptions:
     transaction_timeout_ms: int = 60_000
     """After it the broker ends a transaction by itself: the longest broker outage that a worker survives inside one."""
     replication_factor: int = 1
-    """Of changelog topics that the worker creates."""
+    """Of changelog topics that the worker creates; on a cluster with fewer brokers, one copy on each."""
     compression: str | None = None
     security: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """aiokafka's keyword arguments for TLS and SASL, as security_protocol, ssl_context, sasl_mechanism."""

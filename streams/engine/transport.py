@@ -251,13 +251,15 @@ class TransactionManager(FaustTransactionManager):  # type: ignore[misc]
 class Producer(driver.Producer):  # type: ignore[misc]
     """Faust's own producer, used to create changelog topics only."""
 
-    async def create_topic(self, topic: str, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Faust's signature
-        """Create a topic where it is missing, and wait until the brokers know it.
+    async def create_topic(self, topic: str, partitions: int, replication: int, **kwargs: Any) -> None:  # noqa: ANN401 - Faust's signature
+        """Create a topic where it is missing, with no more copies than brokers; all but one of them must take a write.
 
-        They do so some time after they answered. A worker that joined the group before would assign the partitions
-        without this changelog.
+        Returns when the brokers know it, which is some time after they answered: a worker that joined the group before
+        would assign the partitions without this changelog.
         """
-        await super().create_topic(topic, *args, **kwargs)
+        copies = min(replication, len(self._ensure_producer().client.cluster.brokers()))
+        config = {**(kwargs.pop("config", None) or {}), "min.insync.replicas": str(max(1, copies - 1))}
+        await super().create_topic(topic, partitions, copies, config=config, **kwargs)
         await self._ensure_producer().client._wait_on_metadata(topic)
 
     def _settings_auth(self) -> Mapping[str, Any]:

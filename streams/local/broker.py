@@ -29,15 +29,23 @@ class LocalKafka:
         port: of the broker; a free one if not given.
         config: broker settings that add to or replace the defaults.
         heap_mb: upper bound of the Java heap.
+        client: how a client must present itself to `port`, in librdkafka's properties.
     """
 
     def __init__(
-        self, folder: Path, *, port: int | None = None, config: Mapping[str, str] | None = None, heap_mb: int = 512
+        self,
+        folder: Path,
+        *,
+        port: int | None = None,
+        config: Mapping[str, str] | None = None,
+        heap_mb: int = 512,
+        client: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder.absolute()
         self._port = port
         self._config = dict(config or {})
         self._heap_mb = heap_mb
+        self._client = dict(client or {})
         self._process: GuardedProcess | None = None
 
     @property
@@ -108,7 +116,7 @@ class LocalKafka:
             self.folder, port=port, controller_port=controller_port, config=self._config
         )
         self._process = GuardedProcess(installation.command(properties, heap_mb=self._heap_mb), self.log_path)
-        if wait_until_ready(self._process, port, _READY_TIMEOUT_S):
+        if wait_until_ready(self._process, port, _READY_TIMEOUT_S, self._client):
             self._port = port
             return True
         self.kill()

@@ -14,6 +14,8 @@ from confluent_kafka.admin import AdminClient
 from streams.local.runtime import BrokerUnavailableError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from streams.local.process import GuardedProcess
 
 HOST = "127.0.0.1"
@@ -48,11 +50,13 @@ def is_free(port: int) -> bool:
         return True
 
 
-def wait_until_ready(process: GuardedProcess, port: int, timeout_s: float) -> bool:
+def wait_until_ready(
+    process: GuardedProcess, port: int, timeout_s: float, client: Mapping[str, str] | None = None
+) -> bool:
     """Wait until the broker answers metadata with itself in it; False where it ended or time is over."""
     deadline = time.monotonic() + timeout_s
     while process.running and time.monotonic() < deadline:
-        if _listens(port) and _is_registered(port):
+        if _listens(port) and _is_registered(port, client or {}):
             return True
         time.sleep(_POLL_S)
     return False
@@ -63,8 +67,8 @@ def _listens(port: int) -> bool:
         return probe.connect_ex((HOST, port)) == 0
 
 
-def _is_registered(port: int) -> bool:
-    client = AdminClient({"bootstrap.servers": f"{HOST}:{port}", "log_level": 0})
+def _is_registered(port: int, security: Mapping[str, str]) -> bool:
+    client = AdminClient({"bootstrap.servers": f"{HOST}:{port}", "log_level": 0, **security})
     try:
         brokers = client.list_topics(timeout=_METADATA_TIMEOUT_S).brokers
     except KafkaException:

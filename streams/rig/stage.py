@@ -115,7 +115,7 @@ def open_stage(
             yield set_stage(folder, ours, ticks, bots, max_order_age_ms=max_order_age_ms, tune=tune)
         finally:
             if existing:
-                topics.discard(topics.load_topology(prefix=prefix), servers)
+                topics.discard(topics.load_topology(prefix=prefix), ours.cluster())
 
 
 def set_stage(
@@ -138,7 +138,7 @@ def set_stage(
         pki_dir=folder / "pki",
     )
     topology = topics.load_topology(prefix=settings.topic_prefix)
-    topics.apply(topology, settings.kafka_bootstrap_servers)
+    topics.apply(topology, settings.cluster())
     markets = markets_of(ticks)
     documents = policies(bots, markets, datetime.now(UTC), max_order_age_ms=max_order_age_ms)
     if tune is not None:

@@ -6,12 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package has no __all__
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
     ConfigSource,
     NewTopic,
+    ResourcePatternType,
     ResourceType,
     TopicMetadata,
 )
@@ -81,6 +86,29 @@ class Admin:
             for future in self._client.delete_topics(names, operation_timeout=self._timeout_s).values():
                 self._result(future, fine=KafkaError.UNKNOWN_TOPIC_OR_PART)
         return tuple(names)
+
+    def acls(self) -> tuple[AclBinding, ...]:
+        """Return every access rule of the cluster.
+
+        Raises:
+            ClusterUnavailableError: the cluster did not answer, or has no authorizer.
+        """
+        everything = AclBindingFilter(
+            ResourceType.ANY,
+            None,  # type: ignore[arg-type]  # none: whatever name, principal and host
+            ResourcePatternType.ANY,
+            None,  # type: ignore[arg-type]
+            None,  # type: ignore[arg-type]
+            AclOperation.ANY,
+            AclPermissionType.ANY,
+        )
+        return tuple(self._result(self._client.describe_acls(everything, request_timeout=self._timeout_s)))
+
+    def allow(self, bindings: Iterable[AclBinding]) -> None:
+        """Add access rules; one that is there already is fine."""
+        if new := list(bindings):
+            for future in self._client.create_acls(new, request_timeout=self._timeout_s).values():
+                self._result(future)
 
     def _describe(self, names: Iterable[str]) -> dict[str, dict[str, ConfigEntry]]:
         """Return the settings of each topic; a topic deleted in between is left out."""

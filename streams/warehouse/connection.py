@@ -1,5 +1,9 @@
 """Connections to the warehouse by DSN: `clickhouse://user:password@host:port/database`, or `chdb:///folder`.
 
+`clickhouses:` is the same over TLS (the driver takes ports 443 and 8443 for it too); the server must prove its name,
+with `?ca_cert=FILE` by that authority alone. `&client_cert=FILE&client_cert_key=FILE` prove ours instead of a password,
+and besides one with `&tls_mode=strict`.
+
 `chdb:` is ClickHouse's own engine inside this process: one process owns a folder at a time, and there are no users, so
 whoever can read the folder can read the data. The roles of `infra/clickhouse/roles.sql` are for a server.
 """
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 
 DEFAULT_DATABASE: Final = "portcullis"
 EMBEDDED_SCHEME: Final = "chdb"
+TLS_SCHEME: Final = "clickhouses"
 
 
 class WarehouseUnavailableError(PortcullisError):
@@ -89,8 +94,15 @@ def _open_folder(folder: Path) -> Client:
 
 
 def _open_server(dsn: str) -> Client:
+    if "verify" in parse_qs(urlsplit(dsn).query):
+        raise ValueError("verify: a server that proves nothing is not asked")
     # Without a session, several threads may use one client.
-    return clickhouse_connect.get_client(dsn=dsn, database="default", autogenerate_session_id=False)
+    return clickhouse_connect.get_client(
+        dsn=dsn,
+        database="default",
+        autogenerate_session_id=False,
+        secure=urlsplit(dsn).scheme == TLS_SCHEME,
+    )
 
 
 def _ask_owner(folder: Path) -> Client | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -76,6 +77,23 @@ def agent_certificate(
         .add_extension(_usage(digital_signature=True), critical=True)
         .add_extension(x509.UnrecognizedExtension(SCOPE_OID, SCOPE_PREFIX + scope_sha256), critical=False)
     )
+    return builder.sign(issuer.private_key, SHA256())
+
+
+def service_certificate(
+    key: EllipticCurvePublicKey, name: x509.Name, validity: Validity, issuer: Issuer, *, serves: bool
+) -> x509.Certificate:
+    """Return the certificate of one of the firm's own services; one that `serves` answers on loopback alone."""
+    usages = [ExtendedKeyUsageOID.CLIENT_AUTH, *([ExtendedKeyUsageOID.SERVER_AUTH] if serves else [])]
+    builder = (
+        _below(_builder(name, issuer.certificate.subject, key, validity), issuer)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(digital_signature=True), critical=True)
+    )
+    if serves:
+        hosts = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(IPv4Address("127.0.0.1"))])
+        builder = builder.add_extension(hosts, critical=False)
     return builder.sign(issuer.private_key, SHA256())
 
 

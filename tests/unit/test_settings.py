@@ -21,13 +21,14 @@ def test_variables_move_to_a_cluster() -> None:
         {
             "KAFKA_BOOTSTRAP_SERVERS": "kafka:9092",
             "CLICKHOUSE_URL": "clickhouse://writer@ch/portcullis",
-            "KAFKA_SECURITY_SASL_MECHANISM": "SCRAM-SHA-512",
+            "KAFKA_SECURITY_SECURITY_PROTOCOL": "SSL",
+            "KAFKA_SECURITY_SSL_CA_LOCATION": "/etc/ca.pem",
             "PORTCULLIS_VERIFY_THREADS": "4",
         }
     )
     assert settings.require_cluster() == "kafka:9092"
     assert settings.warehouse == "clickhouse://writer@ch/portcullis"
-    assert settings.kafka_security == {"sasl.mechanism": "SCRAM-SHA-512"}
+    assert settings.kafka_security == {"security.protocol": "SSL", "ssl.ca.location": "/etc/ca.pem"}
     assert settings.verify_threads == 4
 
 
