@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from streams.cli import agents, audit, broker, orders, pki, reports, run, topology
+from streams.cli import agents, audit, broker, drill, orders, pki, reports, run, topology
 
 app = typer.Typer(
     name="portcullis",
@@ -20,5 +20,6 @@ app.add_typer(orders.app, name="order")
 app.add_typer(pki.app, name="pki")
 app.add_typer(reports.app, name="report")
 app.add_typer(audit.app, name="audit")
+app.add_typer(drill.app, name="drill")
 for command in run.COMMANDS:
     app.command(command.__name__.removesuffix("_command").replace("_", "-"))(command)

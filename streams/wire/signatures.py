@@ -23,6 +23,7 @@ ORDER_TYPE: Final = b"application/vnd.portcullis.order.v1+avro"
 COMMAND_TYPE: Final = b"application/vnd.portcullis.command.v1+avro"
 POLICY_TYPE: Final = b"application/vnd.portcullis.policy.v1+json"
 REGISTRATION_TYPE: Final = b"application/vnd.portcullis.registration.v1+json"
+TEST_RECORD_TYPE: Final = b"application/vnd.portcullis.test-record.v1+json"
 
 _ALGORITHM: Final = ECDSA(SHA256())
 # Two 32-byte integers, each with at most one leading zero and two bytes of header, in a sequence.
