@@ -22,24 +22,21 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
+_PERSON = "compliance_lead@acme"
 SeedOption = Annotated[int, typer.Option(help="The same seed plans the same messages.")]
 ByOption = Annotated[str, typer.Option("--by", help="The person whose key signs the record.")]
+
+
+SecondsOption = Annotated[int, typer.Option(min=1, max=3_600, help="How long the double load lasts.")]
 
 
 def _command(name: DrillName) -> Callable[..., None]:
     """Return the command that runs a drill."""
 
     def run(
-        *,
-        seed: SeedOption = 1,
-        by: ByOption = "compliance_lead@acme",
-        seconds: Annotated[int, typer.Option(min=1, max=3_600, help="How long a load test's load lasts.")] = 10,
-        as_json: JsonOption = False,
+        *, seed: SeedOption = 1, by: ByOption = _PERSON, seconds: SecondsOption = 10, as_json: JsonOption = False
     ) -> None:
-        from streams.drills.running import DrillOptions, run_drill
-
-        options = DrillOptions(name, seed=seed, signed_by=by, seconds=seconds)
-        result = run_drill(load_settings(), options, progress.print)
+        (result,) = _run([name], seed, by, seconds)
         finish(result.as_dict(), ok=result.passed, as_json=as_json, show=lambda console: _show(console, result))
 
     return run
@@ -47,6 +44,30 @@ def _command(name: DrillName) -> Callable[..., None]:
 
 for _name, _purpose in PURPOSES.items():
     app.command(_name.value, help=f"{_purpose}\n\nExample: portcullis drill {_name} --seed 7 --json")(_command(_name))
+
+
+@app.command("all")
+def all_command(
+    *, seed: SeedOption = 1, by: ByOption = _PERSON, seconds: SecondsOption = 10, as_json: JsonOption = False
+) -> None:
+    """Run every drill, one after the other on one ground: the quarterly test. Example: portcullis drill all."""
+    results = _run(list(DrillName), seed, by, seconds)
+    passed = all(result.passed for result in results)
+
+    def show(console: Console) -> None:
+        for result in results:
+            _show(console, result)
+
+    finish(
+        {"passed": passed, "drills": [result.as_dict() for result in results]}, ok=passed, as_json=as_json, show=show
+    )
+
+
+def _run(names: list[DrillName], seed: int, by: str, seconds: int) -> list[DrillResult]:
+    from streams.drills.running import DrillOptions, run_drills
+
+    options = DrillOptions(seed=seed, signed_by=by, seconds=seconds)
+    return run_drills(load_settings(), names, options, progress.print)
 
 
 @app.command("list")

@@ -77,9 +77,10 @@ def held(told: Iterable[Told]) -> bool:
 def _decided_once(evidence: Evidence) -> Check:
     verdicts = len(evidence.verdicts)
     places = {(told.verdict.request_partition, told.verdict.request_offset) for told in evidence.verdicts}
-    logged = sum(event.event_type in ("ORDER_APPROVED", "ORDER_REJECTED") for _, event in evidence.events)
-    passed = evidence.sent == verdicts == len(places) == logged
-    text = f"{evidence.sent} messages, {verdicts} verdicts on {len(places)} of them, {logged} in the log"
+    decisions = ("ORDER_APPROVED", "ORDER_REJECTED")
+    logged = sum(event.event_type in decisions and event.agent_id in evidence.sent for _, event in evidence.events)
+    passed = evidence.sent.total() == verdicts == len(places) == logged
+    text = f"{evidence.sent.total()} messages, {verdicts} verdicts on {len(places)} of them, {logged} in the log"
     return Check("every_order_decided_once", passed, text)
 
 

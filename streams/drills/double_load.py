@@ -11,7 +11,7 @@ from streams.core.orders import Side
 from streams.core.reasons import Reason
 from streams.drills.common import approved_after, count, shown
 from streams.drills.ground import pause
-from streams.drills.plan import Check, DrillName, DrillPlan, Instrument, bot
+from streams.drills.plan import Check, DrillName, DrillPlan, Instrument, Kill, bot
 from streams.wire.commands import Action, Scope
 
 if TYPE_CHECKING:
@@ -89,11 +89,7 @@ def _late(evidence: Evidence) -> Check:
 
 
 def _killed(evidence: Evidence) -> Check:
-    applied = [
-        event
-        for _, event in evidence.events
-        if event.event_type == "COMMAND_APPLIED" and event.details.get("action") == Action.KILL
-    ]
+    applied = evidence.kills(f"{Scope.BOT} {_KILLED}")
     after = approved_after(evidence, _KILLED, applied[0].event_time_us + 1) if applied else []
     refused = Counter(t.verdict.reason.value for t in evidence.of(_KILLED) if Reason.KILL_SWITCH_ENGAGED in t.reasons)
     others = count(t for t in evidence.verdicts if t.verdict.agent_id != _KILLED)
@@ -111,5 +107,5 @@ PLAN: Final = DrillPlan(
     instruments=(Instrument(_SYMBOL, "55000.01"),),
     play=_play,
     judge=_judge,
-    killed=(_KILLED,),
+    kill=Kill(f"{Scope.BOT} {_KILLED}", (_KILLED,)),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +18,7 @@ from streams.sim.oracle import judge
 from streams.sim.oracle_history import History
 from streams.warehouse.connection import connect
 from streams.wire.avro import Schema, decode
+from streams.wire.commands import Action
 from streams.wire.decisions import decode_audit_event, decode_verdict
 from streams.wire.executions import decode_execution_report
 from streams.wire.messages import decode_order_body
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from streams.core.orders import Order
     from streams.core.policy import Policy
     from streams.drills.ground import Ground
+    from streams.drills.plan import DrillPlan
     from streams.rig.auditing import AuditReport
     from streams.rig.reading import Stored
     from streams.sim.oracle import OracleReport
@@ -62,7 +64,8 @@ class Alert:
 class Evidence:
     """Everything that the checks of a drill look at."""
 
-    sent: int
+    sent: Counter[str]
+    """Messages by the agent_id that they were sent under."""
     verdicts: tuple[Told, ...]
     events: tuple[tuple[int, AuditEvent], ...]
     """The log: partition and event, in log order per partition."""
@@ -73,10 +76,34 @@ class Evidence:
     policies: dict[str, Policy]
     oracle: OracleReport
     audit: AuditReport
-    open_orders: int
+    open_ids: frozenset[tuple[str, str]]
+    """Agent_id and ClOrdID of each order that is open at the venue."""
     refused_by_venue: tuple[str, ...]
     checkpoints: tuple[str, ...]
     """The last signed head of each lane's log."""
+
+    def only(self, plan: DrillPlan) -> Evidence:
+        """Return what concerns a drill's bots; the log and the oracle's opinion of it stay whole."""
+        agents = plan.agents
+        return replace(
+            self,
+            sent=Counter({name: times for name, times in self.sent.items() if name in agents}),
+            verdicts=tuple(told for told in self.verdicts if told.verdict.agent_id in agents),
+            alerts=tuple(alert for alert in self.alerts if alert.agent_id in agents | {""}),
+            cancels=tuple(cancel for cancel in self.cancels if cancel["agent_id"] in agents | {""}),
+            reports=tuple(report for report in self.reports if report.agent_id in agents),
+            open_ids=frozenset((name, cl_ord_id) for name, cl_ord_id in self.open_ids if name in agents),
+        )
+
+    def kills(self, scope: str) -> list[AuditEvent]:
+        """Return the kills of a scope and target that the log says were applied."""
+        return [
+            event
+            for _, event in self.events
+            if event.event_type == "COMMAND_APPLIED"
+            and event.details["action"] == Action.KILL
+            and event.details["scope"] == scope
+        ]
 
     def of(self, agent_id: str) -> list[Told]:
         """Return a bot's verdicts, by the order of its decisions."""
@@ -111,7 +138,7 @@ def gather(ground: Ground) -> Evidence:
     problems = (*audit.problems, *wrong_rows)
     by_topic = _by_topic(records, settings.topic_prefix)
     return Evidence(
-        sent=len(by_topic[Topic.ORDERS_REQUESTED]),
+        sent=Counter(record.key.decode() for record in by_topic[Topic.ORDERS_REQUESTED]),
         verdicts=tuple(sorted(_told(by_topic), key=lambda told: told.verdict.decision_time_us)),
         events=tuple((r.partition, decode_audit_event(r.value)[0]) for r in by_topic[Topic.AUDIT_EVENTS]),
         alerts=tuple(_alerts(ground)),
@@ -121,7 +148,7 @@ def gather(ground: Ground) -> Evidence:
         policies={agent_id: parse_policy(document) for agent_id, document in stage.policies.items()},
         oracle=judge(replace(history, rows=rows)),
         audit=replace(audit, verified=not problems, problems=problems),
-        open_orders=ground.exchange.open_orders,
+        open_ids=ground.exchange.open_ids,
         refused_by_venue=tuple(ground.refused_by_venue),
         checkpoints=tuple(_last_heads(by_topic[Topic.AUDIT_CHECKPOINTS])),
     )

@@ -143,9 +143,15 @@ class Ground:
 
 @contextmanager
 def open_ground(
-    settings: Settings, plan: DrillPlan, folder: Path, rng: Random, *, scale: Scale, worker: Sequence[str] = WORKER
+    settings: Settings,
+    plans: Sequence[DrillPlan],
+    folder: Path,
+    rng: Random,
+    *,
+    scale: Scale,
+    worker: Sequence[str] = WORKER,
 ) -> Iterator[Ground]:
-    """Yield the ground of a drill in a folder, its worker started.
+    """Yield the ground of drills in a folder, its worker started.
 
     `worker`: the module to run as the worker, with its arguments.
 
@@ -154,24 +160,24 @@ def open_ground(
 
     def tune(agent_id: str, document: bytes) -> bytes:
         body: dict[str, Any] = json.loads(document)
-        for part, fields in plan.limits.get(agent_id, {}).items():
-            body[part] |= fields
+        for plan in plans:
+            for part, fields in plan.limits.get(agent_id, {}).items():
+                body[part] |= fields
         return json.dumps(body, indent=1).encode()
 
-    with open_stage(folder, settings, _first_trades(plan), plan.bots, tune=tune) as stage, ExitStack() as running:
+    bots = tuple(bot for plan in plans for bot in plan.bots)
+    with open_stage(folder, settings, _first_trades(plans), bots, tune=tune) as stage, ExitStack() as running:
         process = stage.worker(command=worker)
         process.start()
         running.callback(process.stop)
         yield Ground(stage, process, rng, scale)
 
 
-def _first_trades(plan: DrillPlan) -> list[Tick]:
+def _first_trades(plans: Sequence[DrillPlan]) -> list[Tick]:
     """Return one trade per market: its first price, and a quantity that gives lots of a ten-thousandth."""
     lot_e17 = parse_decimal("0.0001", QTY_SCALE)
-    return [
-        Tick(1, instrument.symbol, parse_decimal(instrument.price, PRICE_SCALE), lot_e17, Side.BUY)
-        for instrument in plan.instruments
-    ]
+    prices = {instrument.symbol: instrument.price for plan in plans for instrument in plan.instruments}
+    return [Tick(1, symbol, parse_decimal(price, PRICE_SCALE), lot_e17, Side.BUY) for symbol, price in prices.items()]
 
 
 def pause(seconds: float) -> None:

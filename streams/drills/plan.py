@@ -28,7 +28,7 @@ class DrillName(StrEnum):
 
 PURPOSES: Final = {
     DrillName.FLASH_CRASH: "The market falls 30 % in 5 s: panic is stopped, old quotes and large orders are refused.",
-    DrillName.COUNTERPARTY_DEFAULT: "The venue goes dark with orders in flight: retries are safe, nothing twice or lost.",
+    DrillName.COUNTERPARTY_DEFAULT: "The venue goes dark with orders in flight: safe retries, none lost or twice.",
     DrillName.PUMP_AND_DUMP: "Four bots pump a market together, each inside its limits: detected, stopped, cancelled.",
     DrillName.RUNAWAY: "A bot repeats child orders without end (2012): stopped, exposure bounded, killed by a person.",
     DrillName.FAT_FINGER_BASKET: "58 million typed as a quantity (2022): blocked on every line, nothing of it passes.",
@@ -81,6 +81,14 @@ class Instrument:
 
 
 @dataclass(frozen=True, slots=True)
+class Kill:
+    """A person's kill: its scope and target as the log names them, and the bots that it reaches."""
+
+    scope: str
+    reaches: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DrillPlan:
     """A drill: `play` acts it out, `judge` yields the checks that are its own."""
 
@@ -92,8 +100,13 @@ class DrillPlan:
     instruments: tuple[Instrument, ...]
     play: Callable[[Ground, Notes], None]
     judge: Callable[[Evidence, Notes], list[Check]]
-    killed: tuple[str, ...] = ()
-    """The bots that a person's kill reaches, so that the time until their last approval is measured."""
+    kill: Kill | None = None
+    """The kill that a person gives, so that the time until the last approval is measured."""
+
+    @property
+    def agents(self) -> frozenset[str]:
+        """Return the bots' names; no two drills share one."""
+        return frozenset(bot.agent_id for bot in self.bots)
 
 
 def bot(agent_id: str) -> Bot:

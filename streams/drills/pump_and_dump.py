@@ -8,7 +8,7 @@ from streams.core.orders import Side
 from streams.core.reasons import Reason
 from streams.drills.common import ALERT_MAX_US, count, euro_text, euros, held, opened_by_score, shown
 from streams.drills.ground import pause
-from streams.drills.plan import Check, DrillName, DrillPlan, Instrument, bot
+from streams.drills.plan import Check, DrillName, DrillPlan, Instrument, Kill, bot
 from streams.names import Topic
 from streams.rig.clock import now_us
 from streams.wire.avro import Schema, decode
@@ -34,7 +34,8 @@ _BEHAVIOUR: Final = frozenset({Reason.CIRCUIT_BREAKER_ACTIVE, Reason.TRADING_HAL
 def _play(ground: Ground, notes: Notes) -> None:
     ground.calm([_HONEST, *_COLLUDERS], _SYMBOL, rounds=35, gap_s=0.012)
     for place, name in enumerate(_COLLUDERS):  # a wall below the price, meant to look like demand
-        notes.add("wall", ground.trader(name).rest(Side.BUY, _SYMBOL, 100, ground.last(_SYMBOL) * (98 - place) // 100))
+        price_e13 = ground.last(_SYMBOL) * (998 - place) // 1000
+        notes.add("wall", ground.trader(name).rest(Side.BUY, _SYMBOL, 100, price_e13))
     ground.wait_for_answers()
     first_e13 = ground.last(_SYMBOL)
     for step in range(1, _STEPS + 1):
@@ -96,8 +97,8 @@ def _stopped(evidence: Evidence, notes: Notes) -> Check:
 
 def _cancelled(evidence: Evidence) -> Check:
     scopes = [f"{cancel['scope']} {cancel['target']} by {cancel['issued_by']}" for cancel in evidence.cancels]
-    passed = bool(scopes) and evidence.open_orders == 0
-    text = f"{', '.join(dict.fromkeys(scopes)) or 'no mass cancel'}; open orders: {evidence.open_orders}"
+    passed = bool(scopes) and not evidence.open_ids
+    text = f"{', '.join(dict.fromkeys(scopes)) or 'no mass cancel'}; open orders: {len(evidence.open_ids)}"
     return Check("open_orders_mass_cancelled", passed, text)
 
 
@@ -105,9 +106,9 @@ PLAN: Final = DrillPlan(
     name=DrillName.PUMP_AND_DUMP,
     source="seed guide Art. 72; MiCA Art. 91, Reg. 2016/522 Annex II; RTS 6 Art. 12, 13",
     bots=(bot(_HONEST), *(bot(name) for name in _COLLUDERS)),
-    limits={name: {"scope": {"max_order_value_eur": "5000"}} for name in _COLLUDERS},
+    limits={name: {"scope": {"max_order_value_eur": "10000"}} for name in _COLLUDERS},
     instruments=(Instrument(_SYMBOL, "0.05"),),
     play=_play,
     judge=_judge,
-    killed=_COLLUDERS,
+    kill=Kill(f"{Scope.MARKET} {_SYMBOL}", _COLLUDERS),
 )

@@ -40,8 +40,8 @@ class SignedRecord:
     sha256: str
 
 
-def write_record(folder: Path, name: str, body: Mapping[str, Any], signer: SigningKey) -> Path:
-    """Sign a record and write it to `<folder>/<name>.dsse.json`; return that file."""
+def write_record(path: Path, body: Mapping[str, Any], signer: SigningKey) -> None:
+    """Sign a record and write it to a file."""
     payload = orjson.dumps(dict(body) | {"signed_by": signer.name}, option=orjson.OPT_SORT_KEYS)
     envelope = {
         "payloadType": TEST_RECORD_TYPE.decode(),
@@ -53,9 +53,7 @@ def write_record(folder: Path, name: str, body: Mapping[str, Any], signer: Signi
             }
         ],
     }
-    path = folder / f"{name}.dsse.json"
     write_file(path, orjson.dumps(envelope, option=orjson.OPT_INDENT_2) + b"\n")
-    return path
 
 
 def read_record(path: Path, trust: TrustStore) -> SignedRecord:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from streams.core.orders import Side
 from streams.core.reasons import Reason
 from streams.drills.common import count, euro_text, euros, held, shown
-from streams.drills.plan import Check, DrillName, DrillPlan, Instrument, bot
+from streams.drills.plan import Check, DrillName, DrillPlan, Instrument, Kill, bot
 from streams.wire.commands import Action, Scope
 
 if TYPE_CHECKING:
@@ -93,8 +93,8 @@ def _killed(evidence: Evidence, notes: Notes) -> Check:
     told = evidence.by_id(notes.orders["after the kill"])
     killed = len(told) == _AGAIN and all(Reason.KILL_SWITCH_ENGAGED in t.reasons for t in told)
     cancels = [cancel["issued_by"] for cancel in evidence.cancels if cancel["target"] == _RUNAWAY]
-    text = f"{shown(count(told))}; mass cancels by {', '.join(cancels) or 'nobody'}; open: {evidence.open_orders}"
-    return Check("killed_and_cancelled", killed and _PERSON in cancels and evidence.open_orders == 0, text)
+    text = f"{shown(count(told))}; mass cancels by {', '.join(cancels) or 'nobody'}; open: {len(evidence.open_ids)}"
+    return Check("killed_and_cancelled", killed and _PERSON in cancels and not evidence.open_ids, text)
 
 
 def _restarted(evidence: Evidence, notes: Notes) -> Check:
@@ -125,5 +125,5 @@ PLAN: Final = DrillPlan(
     instruments=(Instrument(_SYMBOL, "55000.01"),),
     play=_play,
     judge=_judge,
-    killed=(_RUNAWAY,),
+    kill=Kill(f"{Scope.BOT} {_RUNAWAY}", (_RUNAWAY,)),
 )

@@ -1,4 +1,4 @@
-"""Running a drill: the ground is laid, the course played, everything read back, the pass list signed."""
+"""Running drills: the ground is laid, the course played, everything read back, each pass list signed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from streams.drills.plan import Notes
 from streams.drills.record import write_record
 from streams.rig.clock import now_us
 from streams.wire import devpki
-from streams.wire.commands import Action
 from streams.wire.trust import FOLDER
 
 if TYPE_CHECKING:
@@ -35,9 +34,8 @@ PERSON: Final = "compliance_lead@acme"
 
 @dataclass(frozen=True, slots=True)
 class DrillOptions:
-    """Which drill, from which seed, and who signs its record; what a load test doubles, and for how long."""
+    """From which seed, and who signs the records; what a load test doubles, and for how long."""
 
-    name: DrillName
     seed: int = 1
     signed_by: str = PERSON
     seconds: int = 10
@@ -75,33 +73,37 @@ class DrillResult:
         return result
 
 
-def run_drill(settings: Settings, options: DrillOptions, tell: Callable[[str], None]) -> DrillResult:
-    """Run a drill on topics of its own, and leave a signed record in `<home>/records`.
+def run_drills(
+    settings: Settings, names: Sequence[DrillName], options: DrillOptions, tell: Callable[[str], None]
+) -> list[DrillResult]:
+    """Run drills one after the other on topics of their own; each leaves a signed record in `<home>/records`.
 
-    Raises: PortcullisError where the person has no key here, or a part of the drill cannot run.
+    Raises: PortcullisError where the person has no key here, or a part of a drill cannot run.
     """
-    plan, signer = PLANS[options.name], signer_of(settings, options.signed_by)
-    folder = settings.home / "drills" / f"drill-{plan.name}"
+    plans, signer = [PLANS[name] for name in names], signer_of(settings, options.signed_by)
+    folder = settings.home / "drills" / ("drill-" + (names[0].value if len(names) == 1 else "all"))
     scale = Scale(options.highest or highest_load(settings), options.seconds)
-    began_us, notes = now_us(), Notes()
-    tell(f"{plan.name}: broker or topics, keys of three parties, {len(plan.bots)} bots, a worker ...")
     rng = Random(options.seed)  # noqa: S311 - reproducible, not secret
-    with open_ground(settings, plan, folder, rng, scale=scale, worker=options.worker) as ground:
+    notes = {plan.name: Notes() for plan in plans}
+    began_us = now_us()
+    tell(f"Topics of their own, keys of three parties, {sum(len(plan.bots) for plan in plans)} bots, a worker ...")
+    with open_ground(settings, plans, folder, rng, scale=scale, worker=options.worker) as ground:
         ground.begin()
-        tell(f"{plan.name}: it begins ...")
-        plan.play(ground, notes)
+        for plan in plans:
+            tell(f"{plan.name} begins ...")
+            plan.play(ground, notes[plan.name])
         ground.end()
-        tell(f"{plan.name}: reading everything back, deciding every order again ...")
+        tell("Reading everything back, deciding every order again ...")
         evidence = gather(ground)
-    checks = (*plan.judge(evidence, notes), *common_checks(evidence))
-    killed_ms = _kill_to_last_approval_ms(evidence, plan)
-    result = DrillResult(plan.name, checks, killed_ms, notes.figures, settings.home / RECORDS)
-    body = _body(result, options, plan, evidence, began_us)
-    name = f"{plan.name}-{began_us // 1000}"
-    record = write_record(settings.home / RECORDS, name, body, signer)
+    results = []
+    for plan in plans:
+        result, body = _judged(plan, evidence.only(plan), notes[plan.name], settings.home / RECORDS)
+        body |= {"seed": options.seed, "worker": " ".join(options.worker), "began_at_us": began_us}
+        results.append(result)
+        write_record(result.record, body, signer)
     for part in ("kafka", "warehouse"):
         shutil.rmtree(folder / part, ignore_errors=True)
-    return DrillResult(plan.name, checks, killed_ms, notes.figures, record)
+    return results
 
 
 def signer_of(settings: Settings, person: str) -> SigningKey:
@@ -114,37 +116,31 @@ def signer_of(settings: Settings, person: str) -> SigningKey:
     return devpki.person_key(settings.pki, person)
 
 
-def _kill_to_last_approval_ms(evidence: Evidence, plan: DrillPlan) -> float | None:
-    """Return the time from the kill's append to the last approval of what it stops, 0 where none came after it."""
-    kills = [
-        event.source_time_us
-        for _, event in evidence.events
-        if event.event_type == "COMMAND_APPLIED" and event.details.get("action") == Action.KILL
-    ]
-    if not plan.killed or not kills:
-        return None
-    last_us = max(
-        (t.verdict.decision_time_us for t in evidence.approved() if t.verdict.agent_id in plan.killed), default=0
-    )
-    return max(0.0, (last_us - min(kills)) / 1000)
-
-
-def _body(
-    result: DrillResult, options: DrillOptions, plan: DrillPlan, evidence: Evidence, began_us: int
-) -> dict[str, Any]:
-    return {
+def _judged(plan: DrillPlan, evidence: Evidence, notes: Notes, records: Path) -> tuple[DrillResult, dict[str, Any]]:
+    """Return a drill's result, and what its record says."""
+    checks = (*plan.judge(evidence, notes), *common_checks(evidence))
+    ended_us = now_us()
+    record = records / f"{plan.name}-{ended_us // 1000}.dsse.json"
+    result = DrillResult(plan.name, checks, _kill_to_last_approval_ms(evidence, plan), notes.figures, record)
+    return result, {
         "record": "drill",
         "drill": plan.name.value,
         "source": plan.source,
         "passed": result.passed,
-        "checks": [{"name": c.name, "passed": c.passed, "observed": c.observed} for c in result.checks],
+        "checks": [{"name": check.name, "passed": check.passed, "observed": check.observed} for check in checks],
         "kill_to_last_approval_ms": result.kill_to_last_approval_ms,
-        "figures": result.figures,
-        "seed": options.seed,
-        "worker": " ".join(options.worker),
+        "figures": notes.figures,
         "version": version("portcullis"),
-        "began_at_us": began_us,
-        "ended_at_us": now_us(),
-        "policies": {agent_id: policy.policy_id.hex() for agent_id, policy in evidence.policies.items()},
+        "ended_at_us": ended_us,
+        "policies": {agent_id: evidence.policies[agent_id].policy_id.hex() for agent_id in sorted(plan.agents)},
         "logs": list(evidence.checkpoints),
     }
+
+
+def _kill_to_last_approval_ms(evidence: Evidence, plan: DrillPlan) -> float | None:
+    """Return the time from the kill's append to the last approval of what it stops, 0 where none came after it."""
+    kills = evidence.kills(plan.kill.scope) if plan.kill is not None else []
+    if plan.kill is None or not kills:
+        return None
+    approved_us = [t.verdict.decision_time_us for name in plan.kill.reaches for t in evidence.approved(name)]
+    return max(0.0, (max(approved_us, default=0) - min(kill.source_time_us for kill in kills)) / 1000)

@@ -64,6 +64,12 @@ class Exchange:
         with self._lock:
             return self._venue.open_orders
 
+    @property
+    def open_ids(self) -> frozenset[tuple[str, str]]:
+        """Return agent_id and ClOrdID of each order that may still trade."""
+        with self._lock:
+            return self._venue.open_ids
+
     def recall(self) -> None:
         """Take the venue's own earlier reports before `start`: approvals that come again are then acted on once."""
         servers, security = self._settings.kafka_bootstrap_servers, self._settings.kafka_security

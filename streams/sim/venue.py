@@ -56,6 +56,11 @@ class PaperVenue:
         """Return how many orders may still trade."""
         return len(self._open)
 
+    @property
+    def open_ids(self) -> frozenset[tuple[str, str]]:
+        """Return agent_id and ClOrdID of each order that may still trade."""
+        return frozenset(self._open)
+
     def recall(self, report: ExecutionReport) -> None:
         """Take a report that this venue made before it was restarted."""
         key = report.agent_id, report.cl_ord_id
