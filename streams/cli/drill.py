@@ -102,6 +102,7 @@ def verify_command(
             "problems": [],
             "record": signed.body["record"],
             "passed": signed.body["passed"],
+            "worker": signed.body.get("worker", ""),
             "signed_by": signed.signed_by,
             "sha256": signed.sha256,
         }

@@ -132,7 +132,7 @@ PLAN: Final = DrillPlan(
     bots=(bot(_WAITER), bot(_RETRIER), bot(_LATER)),
     limits={
         _RETRIER: {"risk_controls": {"max_consecutive_failures": 1_000}},
-        # Short, so that the drill need not last; the retrier keeps a minute, as its orders must be approved in the dark.
+        # Short, so that the drill need not last; the retrier keeps a minute: its orders must be approved in the dark.
         _LATER: {"risk_controls": {"reference_max_age_ms": _STALE_MS, "max_consecutive_failures": 1_000}},
     },
     instruments=(Instrument(_SYMBOL, "2400.01"),),

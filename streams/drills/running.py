@@ -74,9 +74,16 @@ class DrillResult:
 
 
 def run_drills(
-    settings: Settings, names: Sequence[DrillName], options: DrillOptions, tell: Callable[[str], None]
+    settings: Settings,
+    names: Sequence[DrillName],
+    options: DrillOptions,
+    tell: Callable[[str], None],
+    *,
+    look: Callable[[Settings], None] | None = None,
 ) -> list[DrillResult]:
     """Run drills one after the other on topics of their own; each leaves a signed record in `<home>/records`.
+
+    `look` is called with the settings of the drills' ground before it is taken down.
 
     Raises: PortcullisError where the person has no key here, or a part of a drill cannot run.
     """
@@ -95,6 +102,8 @@ def run_drills(
         ground.end()
         tell("Reading everything back, deciding every order again ...")
         evidence = gather(ground)
+        if look is not None:
+            look(ground.stage.settings)
     results = []
     for plan in plans:
         result, body = _judged(plan, evidence.only(plan), notes[plan.name], settings.home / RECORDS)
