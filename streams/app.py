@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from streams.engine.app import EngineApp
     from streams.engine.sources import SourceBatch
+    from streams.engine.tables import RowCodec
     from streams.settings import Settings
     from streams.topics.model import Topology
 
@@ -67,6 +68,19 @@ class RowBytes:
     def decode(self, data: bytes, /) -> bytes:
         """Return the row itself."""
         return data
+
+
+# Each table, how its rows are written, and its tumbling window in seconds; Faust makes and restores their changelogs.
+TABLES: Final[dict[TableName, tuple[RowCodec[Any], float | None]]] = {
+    TableName.AGENTS: (RowBytes(), None),
+    TableName.BOTS: (RowOf(BotState), None),
+    TableName.SCORES: (RowOf(BotProfile), None),
+    TableName.DAILY_VALUE: (RowList(), DAY_S),
+    TableName.RECENT_IDS: (RowList(), RECENT_WINDOW_S),
+    TableName.OPEN_ORDERS: (RowOf(Approval), None),
+    TableName.CONTROLS: (RowList(), None),
+    TableName.LOG: (RowBytes(), None),
+}
 
 
 def build_app(settings: Settings, topology: Topology) -> EngineApp:
@@ -128,15 +142,10 @@ def _options(settings: Settings, topology: Topology) -> EngineOptions:
 
 
 def _declare_tables(app: EngineApp) -> None:
-    """Name each table and how its rows are written; Faust makes and restores their changelogs."""
-    app.Table(TableName.AGENTS, codec=RowBytes())
-    app.Table(TableName.BOTS, codec=RowOf(BotState))
-    app.Table(TableName.SCORES, codec=RowOf(BotProfile))
-    app.Table(TableName.DAILY_VALUE, codec=RowList()).tumbling(DAY_S)
-    app.Table(TableName.RECENT_IDS, codec=RowList()).tumbling(RECENT_WINDOW_S)
-    app.Table(TableName.OPEN_ORDERS, codec=RowOf(Approval))
-    app.Table(TableName.CONTROLS, codec=RowList())
-    app.Table(TableName.LOG, codec=RowBytes())
+    for name, (codec, window_s) in TABLES.items():
+        table = app.Table(name, codec=codec)
+        if window_s is not None:
+            table.tumbling(window_s)
 
 
 def _declare_agents(app: EngineApp, prefix: str) -> None:

@@ -24,9 +24,17 @@ def bench_command(  # noqa: PLR0913 - each is an option of the command
     seconds: Annotated[float, typer.Option(min=1, help="Length of each latency run.")] = 10.0,
     rounds: Annotated[int, typer.Option(min=1, max=100, help="Rounds; the figures are medians.")] = 3,
     peers: Annotated[bool, typer.Option(help="Run the leanest loop and plain Faust beside it.")] = True,
+    sink: Annotated[int, typer.Option(min=0, max=10_000_000, help="Measure the sink with so many rows instead.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """CPU per order, orders per second and latency, beside the leanest possible loop and plain Faust."""
+    if sink:
+        from streams.bench.storing import run_storing
+
+        stored = run_storing(load_settings(), sink, progress.print)
+        finish(stored, ok=True, as_json=as_json, show=lambda console: _show_sink(console, stored))
+        return
+
     from streams.bench.contest import BenchOptions, as_dict, run_bench
 
     options = BenchOptions(
@@ -34,6 +42,14 @@ def bench_command(  # noqa: PLR0913 - each is an option of the command
     )
     result = as_dict(run_bench(load_settings(), options, progress.print))
     finish(result, ok=True, as_json=as_json, show=lambda console: _show(console, result))
+
+
+def _show_sink(console: Console, result: Mapping[str, Any]) -> None:
+    rows = [
+        ("Kafka to the embedded warehouse", f"{result['rows_per_second']:,}", result["cpu_us_per_row"]),
+        ("the same rows from memory", f"{result['straight_rows_per_second']:,}", "-"),
+    ]
+    console.print(table(f"{result['rows']:,} audit events", ("way", "rows/s", "CPU us/row"), rows))
 
 
 def _show(console: Console, result: Mapping[str, Any]) -> None:

@@ -211,6 +211,11 @@ class WindowedPartitionTable(Rows[tuple[str, int], V]):
         return data[: -_WINDOW_KEY.size].decode(), _WINDOW_KEY.unpack_from(data, len(data) - _WINDOW_KEY.size)[0]
 
 
+def new_rows(codec: RowCodec[Any], window_size_us: int | None) -> Rows[Any, Any]:
+    """Return an empty table of one partition: with rows per window where there is a size, else by key alone."""
+    return PartitionTable(codec) if window_size_us is None else WindowedPartitionTable(codec, window_size_us)
+
+
 class LaneTable(faust.Table):  # type: ignore[misc]
     """What `app.Table(name, codec=...)` makes: a Faust table that holds one partition table per assigned partition.
 
@@ -234,9 +239,7 @@ class LaneTable(faust.Table):  # type: ignore[misc]
         """Return the rows of one partition, made where there are none yet."""
         rows = self._partitions.get(number)
         if rows is None:
-            size_us = self._window_size_us
-            rows = PartitionTable(self._codec) if size_us is None else WindowedPartitionTable(self._codec, size_us)
-            self._partitions[number] = rows
+            rows = self._partitions[number] = new_rows(self._codec, self._window_size_us)
         return rows
 
     async def on_start(self) -> None:
