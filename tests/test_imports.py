@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "agents": {"core", "wire", "audit", "engine", "agents", "names"},
     "warehouse": {"core", "wire", "audit", "warehouse", "resources", "names", "settings"},
     "reports": {"core", "wire", "audit", "warehouse", "reports", "resources", "names"},
+    "replay": {"core", "wire", "agents", "engine", "app", "sim", "rig", "warehouse", "replay", "names", "settings"},
     "local": {"core", "local", "resources"},
     "topics": {"core", "topics", "resources", "names"},
     "settings": {"core", "kafka_security"},

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streams.cli.output import JsonOption, finish, progress, table
+from streams.rig.faults import Fault
 from streams.settings import load_settings
 
 if TYPE_CHECKING:
@@ -21,12 +22,17 @@ def chaos_command(
     seed: Annotated[int, typer.Option(help="The same seed plans the same faults.")] = 1,
     rate: Annotated[int, typer.Option(min=1, max=5_000, help="Orders per second meanwhile.")] = 250,
     brokers: Annotated[int, typer.Option(min=1, max=7, help="Brokers of the cluster; three survive one's loss.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=4, help="Workers that share the lanes.")] = 2,
+    only: Annotated[Fault | None, typer.Option("--only", help="This fault alone, on one after the other.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Kill workers, broker and warehouse at random moments under load; nothing may be lost, doubled or wrong."""
+    """Kill workers, broker and warehouse at random moments under load; nothing may be lost, doubled or wrong.
+
+    Example of a rolling restart: portcullis chaos --only "stop a worker" --rounds 4
+    """
     from streams.rig.chaos import ChaosOptions, run_chaos
 
-    options = ChaosOptions(rounds=rounds, seed=seed, rate=rate, brokers=brokers)
+    options = ChaosOptions(rounds=rounds, seed=seed, rate=rate, brokers=brokers, only=only, workers=workers)
     result = run_chaos(load_settings(), options, progress.print)
     finish(result.as_dict(), ok=result.ok, as_json=as_json, show=lambda console: _show(console, result))
 

@@ -15,6 +15,7 @@ import typer
 from streams.cli.bench import bench_command
 from streams.cli.chaos import chaos_command
 from streams.cli.output import JsonOption, finish, progress, table
+from streams.cli.replay import replay_command
 from streams.cli.worker import log_to_stderr, worker_command
 from streams.settings import load_settings
 
@@ -95,4 +96,12 @@ def _show_hostile(console: Console, result: HostileResult) -> None:
     console.print(table("Hostile messages", ("what", "count"), list(result.as_dict().items())))
 
 
-COMMANDS = (demo_command, bench_command, worker_command, warehouse_command, hostile_command, chaos_command)
+COMMANDS = (
+    demo_command,
+    bench_command,
+    worker_command,
+    warehouse_command,
+    hostile_command,
+    chaos_command,
+    replay_command,
+)

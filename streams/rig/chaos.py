@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from streams.settings import Settings
 
 _BOTS: Final = 40
-_WORKERS: Final = ("worker-1", "worker-2")
 _POLL_S: Final = 0.02
 _RECOVERY_S: Final = 60.0
 _ROWS_EVERY: Final = 20
@@ -51,12 +50,14 @@ class NotRecoveredError(PortcullisError):
 
 @dataclass(frozen=True, slots=True)
 class ChaosOptions:
-    """How long, from which seed, and how many orders per second meanwhile."""
+    """How long, from which seed, how many orders per second meanwhile, and whether one fault alone."""
 
     rounds: int
     seed: int
     rate: int = 250
     brokers: int = 1
+    only: Fault | None = None
+    workers: int = 2
 
 
 def run_chaos(settings: Settings, options: ChaosOptions, tell: Callable[[str], None]) -> ChaosResult:
@@ -75,7 +76,7 @@ def run_chaos(settings: Settings, options: ChaosOptions, tell: Callable[[str], N
         stage = set_stage(folder, ours, list(read_tape(BUNDLED_TAPE)), fleet(_BOTS))
         run = _Run(stage, brokers, options, tell)
         with closing(run):
-            result = run.play(plan_rounds(options.seed, options.rounds))
+            result = run.play(plan_rounds(options.seed, options.rounds, options.only))
     result.seconds = time.monotonic() - began_s
     return result
 
@@ -92,7 +93,7 @@ class _Run:
     def __init__(
         self, stage: Stage, brokers: Sequence[LocalKafka], options: ChaosOptions, tell: Callable[[str], None]
     ) -> None:
-        self._stage, self._tell = stage, tell
+        self._stage, self._tell, self._workers = stage, tell, options.workers
         self._crew = Crew()
         self._striker = Striker(stage, self._crew, brokers)
         self._ledger = Ledger(stage.settings, stage.verifiers())
@@ -124,7 +125,8 @@ class _Run:
 
     def _begin(self) -> None:
         logs = self._stage.folder / "logs"
-        for name in _WORKERS:
+        for number in range(1, self._workers + 1):
+            name = f"worker-{number}"
             self._crew.add(Member(name, "worker", replace(self._stage.settings, instance_id=name), logs))
         self._crew.add(Member("warehouse", "warehouse", self._stage.settings, logs))
         self._exchange.start()
@@ -148,7 +150,7 @@ class _Run:
         if not planned.upsets:
             figures.observe(strikes, self._ledger, resumed_us)
         elif planned.faults == {Fault.KILL_BROKER}:
-            figures.times_s["broker"].append((resumed_us - struck_us) / _US)
+            figures.observe_broker(strikes[0], self._ledger, resumed_us)
         self._tell(f"{planned}; all decided again {(now_us() - began_us) / _US:.1f} s after its begin")
         if figures.rounds % _ROWS_EVERY == 0:
             self._compare_rows()

@@ -32,12 +32,21 @@ class Figures:
                 resumed = [ledger.resumed_us(partition, strike.done_us) for partition in strike.partitions]
                 if strike.partitions and None not in resumed:
                     self.times_s[strike.what].append((max(filter(None, resumed)) - strike.began_us) / _US)
+            if strike.what == Fault.STOP_WORKER and len(strikes) == 1:
+                gap_us = ledger.longest_gap_us(strike.partitions, strike.began_us, until_us)
+                self.times_s["restart pause"].append(gap_us / _US)
             rebalance = strike.what in ("join", Fault.JOIN_THEN_KILL, Fault.JOIN_THEN_STOP)
             if rebalance and len(strikes) == 2:  # a guest's coming and going, and nothing else
                 gap_us = ledger.longest_gap_us(strike.others, strike.began_us, _end_of(strike, strikes, until_us))
                 self.times_s["rebalance"].append(gap_us / _US)
             elif strike.what == Fault.KILL_WORKER and len(strikes) == 1:
                 self.times_s["others"].append(ledger.longest_gap_us(strike.others, strike.began_us, until_us) / _US)
+
+    def observe_broker(self, strike: Strike, ledger: Ledger, until_us: int) -> None:
+        """Measure a round in which nothing but a broker died: until all decide again, and the longest pause of any."""
+        self.times_s["broker"].append((until_us - strike.done_us) / _US)
+        gap_us = ledger.longest_gap_us(strike.others, strike.began_us, until_us)
+        self.times_s["broker pause"].append(gap_us / _US)
 
     def spread(self, what: str) -> dict[str, float]:
         """Return the median and the longest of the times; empty where there is none."""
@@ -96,10 +105,12 @@ class ChaosResult:
             "exits": self.exits,
             "recovery_s": figures.spread(Fault.KILL_WORKER),
             "restart_s": figures.spread(Fault.STOP_WORKER),
+            "restart_pause_s": figures.spread("restart pause"),
             "others_pause_s": figures.spread("others"),
             "rebalance_pause_s": figures.spread("rebalance"),
             "takeover_s": figures.spread(Fault.JOIN_THEN_KILL),
             "broker_back_s": figures.spread("broker"),
+            "broker_pause_s": figures.spread("broker pause"),
             "seconds": round(self.seconds, 1),
             "failed_at": self.failed_at,
             "problems": self.problems,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum, unique
 from typing import Final
 
@@ -84,9 +84,15 @@ class Round:
         return f"round {self.number}: " + "; ".join(map(str, self.steps))
 
 
-def plan_rounds(seed: int, count: int) -> tuple[Round, ...]:
-    """Return the rounds of a run; a shorter run of the same seed is the beginning of a longer one."""
+def plan_rounds(seed: int, count: int, only: Fault | None = None) -> tuple[Round, ...]:
+    """Return the rounds of a run; a shorter run of the same seed is the beginning of a longer one.
+
+    `only`: this fault alone, once in each round, on one equal after the other.
+    """
     rng = random.Random(seed)  # noqa: S311 - reproducible, not secret
+    if only is not None:
+        each = (replace(_step(only, rng), target=number) for number in range(count))
+        return tuple(Round(number, (step,)) for number, step in enumerate(each, 1))
     deck: list[Fault] = []
     rounds = []
     for number in range(1, count + 1):

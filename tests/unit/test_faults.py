@@ -51,3 +51,11 @@ def test_a_round_says_what_it_does() -> None:
     text = str(plan_rounds(1, 1)[0])
     assert text.startswith("round 1: at ")
     assert " s: " in text
+
+
+@given(SEEDS, st.sampled_from(list(Fault)), st.integers(1, 9))
+def test_one_fault_alone_meets_one_after_the_other(seed: int, fault: Fault, count: int) -> None:
+    rounds = plan_rounds(seed, count, fault)
+    assert [[(step.fault, step.target) for step in planned.steps] for planned in rounds] == [
+        [(fault, number)] for number in range(count)
+    ]
