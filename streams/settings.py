@@ -110,6 +110,8 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
 }
 # Read where it is needed: where the local broker's jars are kept.
 _READ_ELSEWHERE = {"PORTCULLIS_KAFKA_HOME"}
+# The risk desk's own, read by `streams.desk.settings`.
+_DESK_PREFIX = "PORTCULLIS_DESK_"
 _SECURITY_PREFIX = "KAFKA_SECURITY_"
 _FILE_SUFFIX = ".file"
 
@@ -132,7 +134,9 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
             values[name] = reader(text)
         except ValueError as error:
             problems.append(f"{variable}: {error}, is {text[:80]!r}")
-    unknown = [v for v in environment if v.startswith("PORTCULLIS_") and v not in _VARIABLES.keys() | _READ_ELSEWHERE]
+    known = _VARIABLES.keys() | _READ_ELSEWHERE
+    ours = [v for v in environment if v.startswith("PORTCULLIS_") and not v.startswith(_DESK_PREFIX)]
+    unknown = [v for v in ours if v not in known]
     problems += [f"{variable}: no such setting" for variable in unknown]
     security = _security(environment, problems)
     if problems:

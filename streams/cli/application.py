@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from streams.cli import agents, audit, broker, drill, fitness, orders, pki, reports, run, topology
+from streams.cli import agents, audit, broker, desk, drill, fitness, orders, pki, reports, run, topology
 
 app = typer.Typer(
     name="portcullis",
@@ -21,5 +21,6 @@ app.add_typer(pki.app, name="pki")
 app.add_typer(reports.app, name="report")
 app.add_typer(audit.app, name="audit")
 app.add_typer(drill.app, name="drill")
+app.add_typer(desk.app, name="desk")
 for command in (*run.COMMANDS, fitness.fitness_command):
     app.command(command.__name__.removesuffix("_command").replace("_", "-"))(command)

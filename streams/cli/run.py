@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from streams.rig.summary import DemoResult
 
 
-def _log_to_stderr() -> None:
+def log_to_stderr_as_json() -> None:
+    """Log what our own services say as JSON, one object a line; what libraries say as text."""
     log_to_stderr()
     structlog.configure(
         processors=[
@@ -43,7 +44,7 @@ def warehouse_command() -> None:
     """Run the sink: committed records into ClickHouse, each exactly once."""
     from streams.warehouse.sink import SinkOptions, run_sink
 
-    _log_to_stderr()
+    log_to_stderr_as_json()
     settings = load_settings()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

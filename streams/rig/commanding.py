@@ -16,9 +16,12 @@ from streams.wire.decisions import decode_audit_event
 from streams.wire.devpki import person_key
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from confluent_kafka import Consumer
 
     from streams.settings import Settings
+    from streams.wire.headers import Header
 
 _WAIT_S: Final = 30.0
 _ANSWERS: Final = ("COMMAND_APPLIED", "COMMAND_REFUSED")
@@ -52,17 +55,26 @@ def give(settings: Settings, command: Command) -> Acknowledgement:
         logs = partitions_of(consumer, [settings.topic_prefix + Topic.AUDIT_EVENTS])
         ends = [TopicPartition(t, p, consumer.get_watermark_offsets(TopicPartition(t, p))[1]) for t, p in logs]
         consumer.assign(ends)
-        if command.scope is Scope.BOT:
-            sender.send(topic, command.target.encode(), value, headers)
-            expected = 1
-        else:
-            for _, number in logs:
-                sender.send(topic, b"", value, headers, partition=number)
-            expected = len(logs)
-        sender.flush()
+        expected = send_command(sender, topic, command, value, headers, len(logs))
         return _wait(consumer, command, value, expected)
     finally:
         consumer.close()
+
+
+def send_command(
+    sender: Sender, topic: str, command: Command, value: bytes, headers: Sequence[Header], lanes: int
+) -> int:
+    """Send a signed command to its bot's partition, or to all where it is wider; return how many must answer.
+
+    Raises: KafkaException where the cluster does not take it.
+    """
+    if command.scope is Scope.BOT:
+        sender.send(topic, command.target.encode(), value, headers)
+    else:
+        for number in range(lanes):
+            sender.send(topic, b"", value, headers, partition=number)
+    sender.flush()
+    return 1 if command.scope is Scope.BOT else lanes
 
 
 def _wait(consumer: Consumer, command: Command, value: bytes, expected: int) -> Acknowledgement:

@@ -109,14 +109,15 @@ def check_command(value: bytes, signature: bytes, thumbprint: bytes, trust: Trus
         raise CommandRefusedError(f"x5t#S256: certificate of a known person required, is {thumbprint[:32].hex()!r}")
     if not is_valid(person.public_key, COMMAND_TYPE, body_of(value), signature):
         raise CommandRefusedError(f"signature: of {person.name} over this command required")
-    command = _read(value)
+    command = read_command(value)
     problems = list(_problems(command, person))
     if problems:
         raise CommandRefusedError("; ".join(problems))
     return command, person
 
 
-def _read(value: bytes) -> Command:
+def read_command(value: bytes) -> Command:
+    """Read a framed command; who gave it is for `check_command` to say. Raises: CommandRefusedError."""
     try:
         record = decode(Schema.COMMAND, value, bytes_max=COMMAND_BYTES_MAX)
     except DecodeError as error:

@@ -18,9 +18,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from streams.core.documents import PERSON
 from streams.core.policy import parse_policy, policy_id
 from streams.wire.avro import Schema, encode
 from streams.wire.certificate_fields import to_time
+from streams.wire.certificates import public_key_of
 from streams.wire.issuing import (
     Issuer,
     Validity,
@@ -138,6 +140,20 @@ def person_key(folder: Path, name: str) -> SigningKey:
         raise KeyFileError(f"person: one of {', '.join(PEOPLE)} required, is {name[:60]!a}")
     certificate = _certificate(_pinned_path(folder, "people", name))
     return SigningKey(name, _private_key(folder, f"people-{name}"), thumbprint(certificate))
+
+
+def held_key(keys: Path, folder: Path, name: str) -> SigningKey:
+    """Return the key of a person whom the PKI in `folder` trusts, from a folder of keys that somebody holds for them.
+
+    Raises: KeyFileError where there is no such person, no such key, or it is not the certificate's.
+    """
+    if not PERSON.fullmatch(name):
+        raise KeyFileError(f"person: {PERSON.pattern} required, is {name[:60]!a}")
+    path = keys / f"people-{name}.pem"
+    key, certificate = load_private_key(path), _certificate(_pinned_path(folder, "people", name))
+    if public_key_of(x509.load_der_x509_certificate(certificate)) != key.public_key():
+        raise KeyFileError(f"{path}: the key of {name}'s certificate required")
+    return SigningKey(name, key, thumbprint(certificate))
 
 
 def log_signer(folder: Path, origin: str) -> Signer:

@@ -1,0 +1,46 @@
+"""Whether the log's checkpoints are signed by the log's key, and how far; the latest of each lane is enough."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from streams.audit.checkpoint import Checkpoint, verify_checkpoint
+from streams.core.errors import PortcullisError
+from streams.wire.trust import load_verifier
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from streams.desk.lanes import Lane
+
+
+class Checkpoints:
+    """Keeps the latest note of each lane and verifies it when somebody wants to be told."""
+
+    def __init__(self, pki: Path, origin: str) -> None:
+        self._pki, self._origin = pki, origin
+        self._latest: dict[int, tuple[bytes, int]] = {}
+
+    def on_note(self, lane: int, note: bytes, at_us: int) -> None:
+        """Take in a checkpoint and its append time (microseconds UTC)."""
+        self._latest[lane] = (note, at_us)
+
+    def tell(self, lanes: Sequence[Lane]) -> None:
+        """Verify what is new and write it to the lanes."""
+        latest, self._latest = self._latest, {}
+        for number, (note, at_us) in latest.items():
+            lane = lanes[number]
+            checkpoint = self.verified(number, note)
+            lane.signature_ok = checkpoint is not None
+            if checkpoint is not None:
+                lane.signed, lane.signed_us = checkpoint.size, at_us
+
+    def verified(self, lane: int, note: bytes) -> Checkpoint | None:
+        """Return a lane's checkpoint; None where the log's key has not signed it."""
+        origin = f"{self._origin}/{lane}"
+        try:
+            checkpoint = verify_checkpoint(note, [load_verifier(self._pki, "log", origin)])
+        except PortcullisError:
+            return None
+        return checkpoint if checkpoint.origin == origin else None
