@@ -16,6 +16,7 @@ from streams.cli.bench import bench_command
 from streams.cli.chaos import chaos_command
 from streams.cli.output import JsonOption, finish, progress, table
 from streams.cli.replay import replay_command
+from streams.cli.up import up_command
 from streams.cli.worker import log_to_stderr, worker_command
 from streams.settings import load_settings
 
@@ -99,6 +100,7 @@ def _show_hostile(console: Console, result: HostileResult) -> None:
 
 COMMANDS = (
     demo_command,
+    up_command,
     bench_command,
     worker_command,
     warehouse_command,

@@ -35,11 +35,16 @@ class Alerts:
 
     def __init__(self) -> None:
         self.by_id: dict[str, Alert] = {}
+        self._told: dict[tuple[str, str, str, str, int], str] = {}
 
     def on_alert(self, record: Mapping[str, Any]) -> Alert | None:
-        """Take in an alert; None where it came before."""
-        if record["alert_id"] in self.by_id:
+        """Take in an alert; None where it came before, or another lane tells of the same cause."""
+        names = ("kind", "agent_id", "symbol", "message", "cause_time")
+        kind, agent_id, symbol, message, cause_us = (record[name] for name in names)
+        cause = (kind, agent_id, symbol, message, cause_us)
+        if record["alert_id"] in self.by_id or cause in self._told:
             return None
+        self._told[cause] = record["alert_id"]
         alert = Alert(
             record["alert_id"],
             record["severity"],
@@ -52,6 +57,7 @@ class Alerts:
         self.by_id[alert.alert_id] = alert
         while len(self.by_id) > ALERTS_MAX:
             del self.by_id[next(iter(self.by_id))]
+            del self._told[next(iter(self._told))]
         return alert
 
     def on_acknowledged(self, command: Command, at_us: int) -> Iterable[Alert]:

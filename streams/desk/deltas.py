@@ -49,7 +49,7 @@ def snapshot(desk: Desk, view: View, now_us: int) -> dict[str, Any]:
         "bots": [views.bot_row(desk, bot, now_us) for bot in bots],
         "histories": {bot.agent_id: views.history(bot) for bot in bots if bot.history},
         "alerts": [views.alert_row(view, alert) for alert in alerts[-_ALERTS_SHOWN:]],
-        "commands": [views.command_row(view, followed) for followed in commands[-_COMMANDS_SHOWN:]],
+        "commands": [views.command_row(desk, view, followed) for followed in commands[-_COMMANDS_SHOWN:]],
     }
 
 
@@ -67,7 +67,7 @@ def delta(desk: Desk, view: View, changes: Changes, tick: int, now_us: int) -> d
     if shown:
         made["alerts"] = [views.alert_row(view, alert) for alert in shown]
     followed = (desk.stops.followed[key] for key in changes.commands if key in desk.stops.followed)
-    commands = [views.command_row(view, f) for f in followed if views.sees_command(desk, view, f)]
+    commands = [views.command_row(desk, view, f) for f in followed if views.sees_command(desk, view, f)]
     if commands:
         made["commands"] = commands
     return made

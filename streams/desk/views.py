@@ -71,8 +71,8 @@ def bot_row(desk: Desk, bot: Bot, now_us: int) -> list[Any]:
         bot.agent_id,
         bot.operator,
         "REVOKED" if bot.revoked_us else bot.state,
-        bot.state_since_us // 1000,
-        bot.state_reason,
+        (bot.revoked_us or bot.state_since_us) // 1000,
+        "CERTIFICATE_REVOKED" if bot.revoked_us else bot.state_reason,
         bot.state_by,
         bot.open_until_us // 1000,
         "" if wide is None else str(wide.command.scope),
@@ -143,7 +143,7 @@ def alert_row(view: View, alert: Alert) -> list[Any]:
     ]
 
 
-def command_row(view: View, followed: Followed) -> dict[str, Any]:
+def command_row(desk: Desk, view: View, followed: Followed) -> dict[str, Any]:
     """Return a command with its proof: which lane enforced it from which offset on, and what was refused since."""
     command, effect_us = followed.command, followed.effect_us
     return {
@@ -165,6 +165,7 @@ def command_row(view: View, followed: Followed) -> dict[str, Any]:
         "refused": followed.refused,
         "approved": followed.approved,
         "openBefore": followed.open_before,
+        "openNow": desk.open_orders(command) if followed.in_force else 0,
         "cancelled": followed.cancelled,
         "liftedBy": followed.lifted_by,
         "liftedAt": followed.lifted_us // 1000,

@@ -11,6 +11,7 @@ from streams.core.errors import PortcullisError
 from streams.local.process import GuardedProcess
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from streams.settings import Settings
@@ -50,10 +51,19 @@ class Service:
     """One `portcullis` process with its log file."""
 
     def __init__(
-        self, name: str, arguments: list[str], settings: Settings, logs: Path, *, module: str = "streams"
+        self,
+        name: str,
+        arguments: list[str],
+        settings: Settings,
+        logs: Path,
+        *,
+        module: str = "streams",
+        more: Mapping[str, str] | None = None,
     ) -> None:
+        """Prepare a process; `more` are environment variables beside those of the settings."""
         self.name = name
         self._module = module
+        self._more = dict(more or {})
         self._arguments = arguments
         self._settings = settings
         self._log = logs / f"{name}.log"
@@ -87,7 +97,7 @@ class Service:
         self._log.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", self._module, *self._arguments]
         inherited = {name: value for name, value in os.environ.items() if name != _NOT_INHERITED}
-        self._process = GuardedProcess(command, self._log, {**inherited, **environment(self._settings)})
+        self._process = GuardedProcess(command, self._log, {**inherited, **environment(self._settings), **self._more})
 
     def stop(self, *, timeout_s: float = 30.0) -> bool:
         """Ask the process to end; say whether it did in time."""

@@ -21,7 +21,7 @@ from streams.sim.signing import Keyring
 from streams.wire import devpki
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from streams.settings import Settings
@@ -86,6 +86,10 @@ class Stage:
     def warehouse(self) -> Service:
         """Return the warehouse process, not yet started."""
         return Service("warehouse", ["warehouse"], self.settings, self.folder / "logs")
+
+    def desk(self, own: Mapping[str, str]) -> Service:
+        """Return the risk desk's process, not yet started; `own` are its PORTCULLIS_DESK_* settings."""
+        return Service("desk", ["desk"], self.settings, self.folder / "logs", more=own)
 
 
 @contextmanager

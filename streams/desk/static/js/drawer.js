@@ -70,7 +70,7 @@ function render(detail) {
   }
   const features = detail.features.map(([name, share]) => [name, bar(share, format.score(share), format.level(share))]);
   byId("drawer-features").replaceChildren(...(features.length ? pairs(features) : [h("dt", {}, "no score yet")]));
-  const usages = detail.usages.map(([name, used, limit, unit, share]) => [name, bar(share, `${format.amount(used)} of ${format.amount(limit)} ${unit}`, format.level(share))]);
+  const usages = detail.usages.map(([name, used, limit, unit, share]) => [name, bar(share, `${format.inUnit(used, unit)} of ${format.inUnit(limit, unit)} ${unit}`, format.level(share))]);
   byId("drawer-usages").replaceChildren(...(usages.length ? pairs(usages) : [h("dt", {}, "not registered: no limits, every order is refused")]));
   byId("drawer-policy").textContent = detail.policy ? policyText(detail.policy) : "none";
   const table = byId("drawer-orders").tBodies[0];
@@ -88,7 +88,7 @@ function policyText(policy) {
 function orderRow([clOrdId, at, reason, symbol, side, quantity, value]) {
   const answer = reason === "NONE" ? "✓ Approved" : `✕ ${format.words(reason)}`;
   const button = h("button", { type: "button", class: "link", onclick: () => showLife(clOrdId, shown) }, clOrdId);
-  const cells = [format.clock(at), `${side} ${format.amount(quantity)} ${symbol}`, value ? `${format.amount(value.split(".")[0])} EUR` : ""];
+  const cells = [format.clock(at), `${side} ${format.amount(quantity)} ${symbol}`, value ? `${format.inUnit(value, "EUR")} EUR` : ""];
   return h("tr", {}, h("td", {}, button), ...cells.map((text) => h("td", {}, text)), h("td", { class: reason === "NONE" ? "good" : "bad", title: store.reasons[reason] || "" }, answer));
 }
 

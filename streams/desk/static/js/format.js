@@ -7,6 +7,9 @@ export const percent = (share) => (share === null || share === undefined ? "–"
 export const score = (value) => (value === null || value === undefined ? "–" : value.toFixed(2));
 export const level = (share) => (share >= 0.9 ? "bad" : share >= 0.7 ? "warn" : "good");
 
+/** Money to the unit, everything else as it is. */
+export const inUnit = (text, unit) => amount(unit === "EUR" ? String(text).split(".")[0] : text);
+
 export function amount(text) {
   const [units, fraction = ""] = String(text).split(".");
   const grouped = units.replace(/\B(?=(\d{3})+(?!\d))/g, ",");
@@ -31,6 +34,7 @@ export function span(ms) {
 }
 
 export const STATES = {
+  UNREGISTERED: { sign: "○", text: "Not registered", level: "info" },
   ACTIVE: { sign: "●", text: "Active", level: "good" },
   REDUCING: { sign: "◐", text: "Breaker open", level: "warn" },
   HALTED: { sign: "■", text: "Halted", level: "bad" },

@@ -9,6 +9,8 @@ import { throughput } from "./spark.js";
 import { may, now, stateOf, store } from "./store.js";
 
 const SILENT_MS = 3000;
+// Events and their checkpoint are one transaction; the desk verifies the last one each second.
+const UNSIGNED_MS = 3000;
 const ALERTS_SHOWN = 150;
 const COMMANDS_SHOWN = 100;
 const FORCE_SHOWN = 60;
@@ -110,7 +112,7 @@ function health(figures) {
   const stalled = figures.lanes.some((lane) => lane.stalledMs);
   chip("chip-gate", stalled || figures.silentMs ? "bad" : "good", stalled ? `Gate: ${format.count(waiting)} wait` : "Gate decides");
   const bad = figures.lanes.some((lane) => !lane.signatureOk);
-  const signed = figures.lanes.filter((lane) => lane.signed >= lane.leaves).length;
+  const signed = figures.lanes.filter((lane) => lane.signedAt >= lane.eventAt - UNSIGNED_MS).length;
   chip("chip-log", bad ? "bad" : "good", bad ? "Log: bad signature" : `Log signed ${signed}/${figures.lanes.length}`);
 }
 
@@ -171,7 +173,7 @@ function killCard(kill) {
     h("h3", {}, `■ Stop: ${format.scopeText(kill)}`),
     h("p", { class: `verdict ${level(kill)}` }, headline(kill)),
     h("p", {}, `${kill.by}, ${format.clock(kill.at)} UTC${kill.reason ? `: ${kill.reason}` : ""}`),
-    h("p", { class: "counts" }, `${format.count(kill.refused)} refused, ${format.count(kill.approved)} approved since; ${kill.cancelled} of ${kill.openBefore} open orders cancelled`),
+    h("p", { class: "counts" }, `${format.count(kill.refused)} refused, ${format.count(kill.approved)} approved since; open orders: ${kill.openBefore} then, ${kill.cancelled} cancelled, ${kill.openNow} now`),
     h(
       "div",
       { class: "line foot" },
@@ -233,7 +235,9 @@ function audit() {
     ].map((text) => h("td", {}, text)),
   );
   table.tBodies[0].replaceChildren(...rows.map((cells) => h("tr", {}, ...cells)));
-  const markets = store.head.markets.map(([name, state]) => {
+  const kills = [...store.commands.values()].filter((command) => command.inForce);
+  const markets = store.head.markets.map(([name, own]) => {
+    const state = kills.some((kill) => kill.scope === "ALL" || kill.target === name) ? "STOPPED" : own;
     const stop = may("KILL") && store.me.role !== "operator" && h("button", { type: "button", "aria-label": `Stop ${name}`, onclick: () => ask("KILL", "MARKET", name) }, "Stop");
     const { sign, text, level: colour } = format.STATES[state] || format.STATES.HALTED;
     return h("li", {}, h("strong", {}, name), h("span", { class: colour }, `${sign} ${text}`), stop);

@@ -44,13 +44,12 @@ function lanes(command) {
 }
 
 function since(command) {
-  const left = Math.max(0, command.openBefore - command.cancelled);
   const figures = [
     ["orders refused since", format.count(command.refused)],
     ["orders approved since", format.count(command.approved)],
     ["open orders then", format.count(command.openBefore)],
     ["cancelled by venues", format.count(command.cancelled)],
-    ["not yet reported", format.count(left)],
+    ["open now", format.count(command.openNow)],
   ];
   return h("dl", { class: "figures" }, ...figures.map(([name, text]) => h("div", {}, h("dt", {}, name), h("dd", {}, text))));
 }

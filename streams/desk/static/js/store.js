@@ -85,6 +85,7 @@ function remember(bot) {
 
 /** What a bot's state is called: a wide kill stands above its own. */
 export function stateOf(bot) {
+  if (!bot.registered) return "UNREGISTERED";
   return bot.stop && bot.state === "ACTIVE" ? "STOPPED" : bot.state;
 }
 

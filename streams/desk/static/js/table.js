@@ -8,7 +8,7 @@ import { now, stateOf, store } from "./store.js";
 const OVERSCAN = 4;
 const SORT_EVERY_MS = 1000;
 const SPARK_EVERY_MS = 1000;
-const RANK = { HALTED: 0, STOPPED: 0, SUSPENDED: 0, REVOKED: 1, REDUCING: 2, ACTIVE: 3 };
+const RANK = { HALTED: 0, STOPPED: 0, SUSPENDED: 0, REVOKED: 1, REDUCING: 2, ACTIVE: 3, UNREGISTERED: 4 };
 
 const COLUMNS = [
   { key: "id", text: "bot", value: (bot) => bot.id },
@@ -16,7 +16,7 @@ const COLUMNS = [
   { key: "state", text: "state", value: (bot) => RANK[stateOf(bot)] ?? 3 },
   { key: "score", text: "score", value: (bot) => bot.score ?? -1, down: true, number: true },
   { key: "spark", text: "5 minutes", wide: true },
-  { key: "daily", text: "of its daily cap", value: (bot) => bot.daily ?? -1, down: true },
+  { key: "daily", text: "daily cap", value: (bot) => bot.daily ?? -1, down: true },
   { key: "rate", text: "msg/s", value: (bot) => bot.rate, down: true, number: true, wide: true },
   { key: "approved", text: "approved", value: (bot) => bot.approved, down: true, number: true, wide: true },
   { key: "refused", text: "refused", value: (bot) => bot.refused, down: true, number: true },
@@ -187,7 +187,7 @@ function fill(row, bot, place, drawSparks) {
   const { sign, text } = format.STATES[state] || { sign: "?", text: state };
   const left = state === "REDUCING" && bot.until > now() ? ` ${format.span(bot.until - now())}` : "";
   setText(cells.id, bot.id);
-  setText(cells.operator, bot.operator || "not registered");
+  setText(cells.operator, bot.operator);
   setText(cells.state, `${sign} ${text}${left}`);
   setText(cells.score, format.score(bot.score));
   setText(cells.rate, format.count(bot.rate));

@@ -1,0 +1,91 @@
+"""Everything on one machine until somebody stops it: broker, worker, warehouse, risk desk, and bots that trade."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from streams.desk.accounts import Accounts
+from streams.desk.server import first_users
+from streams.desk.settings import PREFIX
+from streams.rig.exchange import Exchange
+from streams.rig.load import play
+from streams.rig.stage import open_stage
+from streams.sim.fleet import fleet
+from streams.sim.tape import BUNDLED_TAPE, read_tape
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from streams.desk.settings import DeskSettings
+    from streams.settings import Settings
+
+_TURN_S = 120
+
+
+@dataclass(frozen=True, slots=True)
+class LiveOptions:
+    """How many bots, how many messages per second, and how the plan begins."""
+
+    bots: int
+    rate: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What somebody needs to use it."""
+
+    url: str
+    passwords: Mapping[str, str]
+    folder: Path
+    settings: Settings
+
+
+class _StoppedError(Exception):
+    """Somebody wants it to end."""
+
+
+def run_live(
+    settings: Settings,
+    desk_settings: DeskSettings,
+    options: LiveOptions,
+    *,
+    ready: Callable[[Running], None],
+    stop: threading.Event,
+) -> None:
+    """Run in `<home>/up` until stopped; the users of the desk stay from one run to the next.
+
+    Raises: PortcullisError where a part of it cannot run or ends by itself; the text says which.
+    """
+    ticks = list(read_tape(BUNDLED_TAPE))
+    users = desk_settings.users if desk_settings.users.name else settings.home / "desk" / "users.json"
+    with open_stage(settings.home / "up", settings, ticks, fleet(options.bots)) as stage, ExitStack() as running:
+        passwords = first_users(stage.settings, Accounts(users))
+        own = {f"{PREFIX}USERS": str(users.absolute()), f"{PREFIX}PORT": str(desk_settings.port)}
+        services = (stage.worker(), stage.warehouse(), stage.desk(own))
+        for service in services:
+            service.start()
+            running.callback(service.stop)
+        exchange = Exchange(stage.settings, stage.markets, stage.verifiers(), stage.operators())
+        exchange.start()
+        running.callback(exchange.stop)
+        services[0].wait_for_line("ready at offsets")
+        ready(Running(desk_settings.origin, passwords, stage.folder, replace(stage.settings)))
+
+        def check(_sent: int) -> None:
+            for service in services:
+                service.require_running()
+            if stop.is_set():
+                raise _StoppedError
+
+        seed = options.seed
+        try:
+            while True:
+                play(stage, exchange, ticks, options.rate * _TURN_S, seed=seed, rate=options.rate, tell=check)
+                seed += 1
+        except _StoppedError:
+            return
