@@ -31,10 +31,10 @@ def up_command(
             title = "Users of the desk: the passwords serve once and are shown this once"
             progress.print(table(title, ("name", "password"), running.passwords.items()))
         progress.print(
-            f"Risk desk: [bold]{running.url}[/]    Kafka: {running.settings.kafka_bootstrap_servers}", markup=True
+            f"Risk desk: [bold]{running.url}[/]    Kafka: {running.stage.settings.kafka_bootstrap_servers}", markup=True
         )
         progress.print(
-            f"{bots} bots send {rate} messages a second. Logs: {running.folder / 'logs'}. Ctrl-C stops it all."
+            f"{bots} bots send {rate} messages a second. Logs: {running.stage.folder / 'logs'}. Ctrl-C stops it all."
         )
 
     progress.print(f"Starting Kafka, making keys of three parties, registering {bots} bots ...")

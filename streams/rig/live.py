@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from streams.desk.accounts import Accounts
@@ -18,9 +18,10 @@ from streams.sim.tape import BUNDLED_TAPE, read_tape
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from streams.desk.settings import DeskSettings
+    from streams.rig.processes import Service
+    from streams.rig.stage import Stage
     from streams.settings import Settings
 
 _TURN_S = 120
@@ -33,6 +34,7 @@ class LiveOptions:
     bots: int
     rate: int
     seed: int
+    warehouse: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,8 @@ class Running:
 
     url: str
     passwords: Mapping[str, str]
-    folder: Path
-    settings: Settings
+    stage: Stage
+    worker: Service
 
 
 class _StoppedError(Exception):
@@ -66,7 +68,9 @@ def run_live(
     with open_stage(settings.home / "up", settings, ticks, fleet(options.bots)) as stage, ExitStack() as running:
         passwords = first_users(stage.settings, Accounts(users))
         own = {f"{PREFIX}USERS": str(users.absolute()), f"{PREFIX}PORT": str(desk_settings.port)}
-        services = (stage.worker(), stage.warehouse(), stage.desk(own))
+        services = [stage.worker(), stage.desk(own)]
+        if options.warehouse:
+            services.append(stage.warehouse())
         for service in services:
             service.start()
             running.callback(service.stop)
@@ -74,7 +78,7 @@ def run_live(
         exchange.start()
         running.callback(exchange.stop)
         services[0].wait_for_line("ready at offsets")
-        ready(Running(desk_settings.origin, passwords, stage.folder, replace(stage.settings)))
+        ready(Running(desk_settings.origin, passwords, stage, services[0]))
 
         def check(_sent: int) -> None:
             for service in services:
