@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "warehouse": {"core", "wire", "audit", "warehouse", "resources", "names", "settings"},
     "reports": {"core", "wire", "audit", "warehouse", "reports", "resources", "names"},
     "replay": {"core", "wire", "agents", "engine", "app", "sim", "rig", "warehouse", "replay", "names", "settings"},
+    "desk": {"core", "wire", "audit", "venue", "rig", "desk", "resources", "names", "settings"},
     "local": {"core", "local", "resources"},
     "topics": {"core", "topics", "resources", "names"},
     "settings": {"core", "kafka_security"},
@@ -33,6 +34,9 @@ OWNERS = {
     "clickhouse_connect": {"warehouse"},
     "chdb": {"warehouse"},
     "typer": {"cli"},
+    "argon2": {"desk"},
+    "joserfc": {"desk"},
+    "sse_starlette": {"desk"},
 }
 # The oracle judges the gate, so it may not be built from it.
 ORACLE_MAY_NOT = {
