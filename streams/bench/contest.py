@@ -12,6 +12,7 @@ from streams.bench.gauge import peak_rss_mb
 from streams.bench.ground import open_cluster, open_field
 from streams.bench.material import prepare
 from streams.bench.measuring import Cost, Measuring, Steady
+from streams.bench.offline import OfflineLane
 from streams.bench.transaction import empty_transaction_ms
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ FAUST: Final = "plain_faust"
 _FAUST_SHARE: Final = 10  # plain Faust gets a tenth of the orders: it takes ten times as long
 _HEAVY_SHARE: Final = 0.7
 _WARM_ORDERS_MIN: Final = 2_000
+_PARTS_ORDERS: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Figures:
     light: list[Steady] = field(default_factory=list)
     heavy: list[Steady] = field(default_factory=list)
     rss_mb: list[float] = field(default_factory=list)
+    restart_s: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class Outcome:
     options: BenchOptions
     figures: dict[str, Figures]
     empty_transaction_ms: float
+    parts_us: dict[str, float]
 
 
 def run_bench(settings: Settings, options: BenchOptions, tell: Callable[[str], None]) -> Outcome:
@@ -68,7 +72,7 @@ def run_bench(settings: Settings, options: BenchOptions, tell: Callable[[str], N
     """
     folder = settings.home / "bench"
     # A day's load of heavy work is not known before; what is not sent costs only the signing.
-    total = options.orders + round(options.rate * options.seconds) + round(2 * options.orders)
+    total = options.orders + round(options.rate * options.seconds) + round(2 * options.orders) + 100
     material = prepare(folder / f"material-{options.bots}", bots=options.bots, orders=total, processes=2, tell=tell)
     figures: defaultdict[str, Figures] = defaultdict(Figures)
     empty_ms: list[float] = []
@@ -81,7 +85,9 @@ def run_bench(settings: Settings, options: BenchOptions, tell: Callable[[str], N
                     if name == OURS:
                         empty_ms.append(empty_transaction_ms(field_))
                 tell(_said(name, figures[name]))
-    return Outcome(options, dict(figures), round(median(empty_ms), 2))
+    tell("The parts of an order, without a broker ...")
+    parts = OfflineLane(material).time_parts(material.load, min(options.orders, _PARTS_ORDERS))
+    return Outcome(options, dict(figures), round(median(empty_ms), 2), parts.us_per_order())
 
 
 def _turns(options: BenchOptions) -> tuple[str, ...]:
@@ -103,6 +109,8 @@ def _measure(field_: Field, name: str, options: BenchOptions, figures: Figures) 
             seconds = min(options.seconds, (field_.material.orders - measuring.sent) / heavy)
             figures.heavy.append(measuring.steady(heavy, seconds))
         figures.rss_mb.append(peak_rss_mb(contestant.pids))
+        if isinstance(contestant, Portcullis):
+            figures.restart_s.append(measuring.restart_s(contestant))
     finally:
         contestant.stop()
 
@@ -151,6 +159,8 @@ def as_dict(outcome: Outcome) -> dict[str, Any]:
         "latency_ms_at_70_percent": latency(ours.heavy),
         "empty_transaction_ms": outcome.empty_transaction_ms,
         "rss_mb": round(middle(ours.rss_mb), 1),
+        "restart_s": round(middle(ours.restart_s), 2),
+        "parts_us": outcome.parts_us,
     }
     if outcome.options.peers:
         result |= {

@@ -80,6 +80,16 @@ class Portcullis:
         for service in self._services:
             service.require_running()
 
+    def kill(self) -> None:
+        """End the workers at once (SIGKILL)."""
+        for service in self._services:
+            service.kill()
+
+    def start_again(self) -> None:
+        """Start workers that were killed; returns at once."""
+        for service in self._services:
+            service.start()
+
     def stop(self) -> None:
         """Stop the workers."""
         for service in self._services:

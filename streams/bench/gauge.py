@@ -55,11 +55,23 @@ def cpu_s(pids: Iterable[int]) -> float:
         raise GaugeError(f"a measured process ended: {error}") from None
 
 
+def rss_mb(pids: Iterable[int]) -> float:
+    """Return the resident memory of processes and their descendants, added up, in MB.
+
+    Raises: GaugeError where a process is gone.
+    """
+    return _memory_mb(pids, "VmRSS")
+
+
 def peak_rss_mb(pids: Iterable[int]) -> float:
     """Return the peak resident memory of processes and their descendants, added up, in MB.
 
     Raises: GaugeError where a process is gone.
     """
+    return _memory_mb(pids, "VmHWM")
+
+
+def _memory_mb(pids: Iterable[int], field: str) -> float:
     total_kb = 0
     for pid in pids:
         for one in process_tree(pid):
@@ -67,7 +79,7 @@ def peak_rss_mb(pids: Iterable[int]) -> float:
                 status = Path(f"/proc/{one}/status").read_text()
             except OSError as error:
                 raise GaugeError(f"a measured process ended: {error}") from None
-            total_kb += next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+            total_kb += next(int(line.split()[1]) for line in status.splitlines() if line.startswith(field))
     return total_kb / 1024
 
 

@@ -66,7 +66,15 @@ class _Made:
     signed_at_us: int
 
 
-def prepare(folder: Path, *, bots: int, orders: int, processes: int, tell: Callable[[str], None]) -> Material:
+def prepare(
+    folder: Path,
+    *,
+    bots: int,
+    orders: int,
+    processes: int,
+    tell: Callable[[str], None],
+    max_order_age_ms: int = MAX_ORDER_AGE_MS,
+) -> Material:
     """Return at least `orders` signed orders of `bots` bots, those in the folder where they still hold."""
     ticks = list(read_tape(BUNDLED_TAPE))
     markets = markets_of(ticks)
@@ -77,7 +85,7 @@ def prepare(folder: Path, *, bots: int, orders: int, processes: int, tell: Calla
         folder.mkdir(parents=True)
         signed_at_us = now_us()
         crew = fleet(bots, GOOD_HABITS)
-        keys = _register(Material(folder, bots, orders, markets), crew)
+        keys = _register(Material(folder, bots, orders, markets), crew, max_order_age_ms)
         planned = plan(ticks, crew, orders, _SEED, markets=markets)
         write_load(folder / "orders.load", sign_all(planned, keys, processes=processes))
         made = _Made(_FORMAT, bots, orders, signed_at_us)
@@ -93,11 +101,11 @@ def _read(folder: Path) -> _Made | None:
     return made if made.format == _FORMAT else None
 
 
-def _register(material: Material, crew: tuple[Bot, ...]) -> Keyring:
+def _register(material: Material, crew: tuple[Bot, ...], max_order_age_ms: int) -> Keyring:
     """Make the keys of three parties, certify the bots and write their registrations."""
     devpki.make_dev_pki(material.pki)
     keys = Keyring({})
-    documents = policies(crew, material.markets, datetime.now(UTC), max_order_age_ms=MAX_ORDER_AGE_MS)
+    documents = policies(crew, material.markets, datetime.now(UTC), max_order_age_ms=max_order_age_ms)
 
     def records() -> Iterator[WireMessage]:
         for agent_id, document in documents.items():

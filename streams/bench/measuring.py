@@ -15,13 +15,14 @@ from streams.bench.watcher import READY, WatchJob
 from streams.names import Topic
 
 if TYPE_CHECKING:
-    from streams.bench.contestants import Contestant
+    from streams.bench.contestants import Contestant, Portcullis
     from streams.bench.ground import Field
 
 _WARM_SHARE: Final = 0.1
 _SAMPLE_S: Final = 0.02
 _SLOWEST_PER_S: Final = 100
 _START_S: Final = 60.0
+_RESTART_ORDERS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,15 @@ class Measuring:
         finally:
             resume(self.contestant)
         return self._follow(orders, warm_share=0.0)
+
+    def restart_s(self, contestant: Portcullis) -> float:
+        """Kill the workers, let orders wait, and return how long it takes from the start to all of their verdicts."""
+        contestant.kill()
+        self.field.wait_for_end(self.field.sending(self.sent, _RESTART_ORDERS), "sender", _START_S)
+        began_s = time.monotonic()
+        contestant.start_again()
+        self._follow(_RESTART_ORDERS, warm_share=0.0)
+        return time.monotonic() - began_s
 
     def steady(self, rate: float, seconds: float) -> Steady:
         """Send at a steady rate and watch the verdicts as a live reader does. Raises: BenchError."""

@@ -24,10 +24,20 @@ def bench_command(  # noqa: PLR0913 - each is an option of the command
     seconds: Annotated[float, typer.Option(min=1, help="Length of each latency run.")] = 10.0,
     rounds: Annotated[int, typer.Option(min=1, max=100, help="Rounds; the figures are medians.")] = 3,
     peers: Annotated[bool, typer.Option(help="Run the leanest loop and plain Faust beside it.")] = True,
+    backlog: Annotated[
+        int, typer.Option(min=0, max=10_000_000, help="Let so many orders grow too old, and decide them, instead.")
+    ] = 0,
     sink: Annotated[int, typer.Option(min=0, max=10_000_000, help="Measure the sink with so many rows instead.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """CPU per order, orders per second and latency, beside the leanest possible loop and plain Faust."""
+    if backlog:
+        from streams.bench.backlog import run_backlog
+
+        waited = run_backlog(load_settings(), backlog, workers, progress.print)
+        held = waited["approved"] == 0 and waited["rejected"] == {"STALE_ORDER": backlog}
+        finish(waited, ok=held, as_json=as_json, show=lambda console: _show_backlog(console, waited))
+        return
     if sink:
         from streams.bench.storing import run_storing
 
@@ -42,6 +52,16 @@ def bench_command(  # noqa: PLR0913 - each is an option of the command
     )
     result = as_dict(run_bench(load_settings(), options, progress.print))
     finish(result, ok=True, as_json=as_json, show=lambda console: _show(console, result))
+
+
+def _show_backlog(console: Console, result: Mapping[str, Any]) -> None:
+    rows = [("approved", f"{result['approved']:,}"), *((r, f"{n:,}") for r, n in result["rejected"].items())]
+    console.print(table(f"{result['orders']:,} orders that waited too long", ("verdict", "orders"), rows))
+    memory = result["rss_mb"]
+    console.print(
+        f"\n{result['orders_per_second']:,} orders/s; memory {memory['first_quarter']} MB in the first quarter,"
+        f" {memory['last_quarter']} MB in the last, {memory['peak']} MB at most."
+    )
 
 
 def _show_sink(console: Console, result: Mapping[str, Any]) -> None:
@@ -77,5 +97,8 @@ def _show(console: Console, result: Mapping[str, Any]) -> None:
         f"\nAt {heavy['rate']:,}/s, 70 % of the backlog's speed: p50 {heavy['p50']} ms, p99 {heavy['p99']} ms."
     )
     console.print(f"An empty transaction takes {result['empty_transaction_ms']} ms.")
+    console.print(f"After a kill, {result['restart_s']} s from the start to the verdicts of orders that waited.")
+    parts = [(part, f"{spent:.1f}") for part, spent in result["parts_us"].items()]
+    console.print(table("The parts of an order", ("part", "CPU us"), parts))
     for name, ratio in result["ratios"].items():
         console.print(f"{name.replace('_', ' ')}: {ratio}")
