@@ -7,10 +7,10 @@ endif
 RUN := .venv/bin/portcullis
 EXTRAS := embedded web notify archive metrics
 
-.PHONY: setup demo test check bench clean help
+.PHONY: setup demo test check bench s3 clean help
 
 help: ## Show the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 setup: .venv/.ready ## Install everything: Python packages, the broker's jars
 
@@ -40,6 +40,9 @@ check: setup ## Format, lint, types, direction of imports
 
 bench: setup ## Measure beside the leanest loop and plain Faust
 	@$(RUN) bench
+
+s3: ## Build the S3 server that the archive's tests use (with Go; 2 to 4 minutes, once)
+	@GOBIN=$(CURDIR)/.portcullis/bin go install github.com/versity/versitygw/cmd/versitygw@v1.8.0
 
 clean: ## Remove what was installed and all local data
 	rm -rf .venv .portcullis

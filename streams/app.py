@@ -15,7 +15,7 @@ from streams.engine.app import create_app
 from streams.engine.options import EngineOptions
 from streams.engine.reader import LatestReader
 from streams.names import LANE_SOURCES, TableName, Topic
-from streams.wire.devpki import log_signer
+from streams.wire.log_keys import log_signers
 from streams.wire.trust import load_trust
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def build_app(settings: Settings, topology: Topology) -> EngineApp:
     services = Services(
         trust=load_trust(settings.pki),
         references=references,
-        signer=lambda partition: log_signer(settings.pki, f"{settings.log_origin}/{partition}"),
+        signers=lambda partition: log_signers(settings.pki, f"{settings.log_origin}/{partition}"),
         prefix=settings.topic_prefix,
     )
     readers = [

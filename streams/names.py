@@ -22,6 +22,7 @@ class Topic(StrEnum):
     VENUE_COMMANDS = "venue.commands"
     AUDIT_EVENTS = "audit.events"
     AUDIT_CHECKPOINTS = "audit.checkpoints"
+    AUDIT_COSIGNATURES = "audit.cosignatures"
     REPORTS_REGULATOR = "reports.regulator"
 
 

@@ -32,6 +32,7 @@ from streams.wire import devpki
 from streams.wire.commands import Action, Command, Scope, sign_command
 from streams.wire.decisions import decode_verdict
 from streams.wire.executions import encode_execution_report
+from streams.wire.log_keys import log_signers
 from streams.wire.messages import decode_order_body, encode_reference_price
 from streams.wire.trust import load_trust
 
@@ -84,7 +85,7 @@ class World:
         self._services = Services(
             trust=load_trust(folder),
             references=self.references,
-            signer=lambda number: devpki.log_signer(folder, f"test.example/{number}"),
+            signers=lambda number: log_signers(folder, f"test.example/{number}"),
             prefix="",
         )
         self._outputs = {number: Outputs() for number in range(PARTITIONS)}

@@ -10,16 +10,23 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streams.audit.checkpoint import Checkpoint, sign_checkpoint
 from streams.audit.proof import encode_proofs
+from streams.core.errors import PortcullisError
 from streams.core.merkle import BatchProver, Frontier, hash_leaf
 from streams.wire.headers import AUDIT_HEAD, TLOG_PROOF
 
 if TYPE_CHECKING:
     from streams.engine.application import Header, Outputs
     from streams.engine.tables import PartitionTable
-    from streams.wire.note import Signer
+    from streams.wire.log_keys import LogSigners
 
 _FRONTIER: Final = "frontier"
+CLOSED: Final = "closed"
+"""The row that says which log follows; nothing is appended to a log that has it."""
 _TIME_BYTES: Final = 8
+
+
+class LogClosedError(PortcullisError):
+    """The log was closed and another follows: this worker's settings are those of the closed one."""
 
 
 class _Approval(NamedTuple):
@@ -34,11 +41,14 @@ class Journal:
     """One partition's log: its one writer."""
 
     def __init__(
-        self, table: PartitionTable[bytes], outputs: Outputs, signer: Signer, topics: tuple[str, str, str]
+        self, table: PartitionTable[bytes], outputs: Outputs, signers: LogSigners, topics: tuple[str, str, str]
     ) -> None:
         """Continue the log that the table's frontier describes; `topics`: events, checkpoints, approvals."""
-        self._table, self._outputs, self._signer = table, outputs, signer
+        self._table, self._outputs, self._signers = table, outputs, signers
         self._events_topic, self._checkpoints_topic, self._approved_topic = topics
+        following = table.get(CLOSED)
+        if following is not None:
+            raise LogClosedError(f"log {signers.origin}: closed, followed by {following.decode()}")
         stored = table.get(_FRONTIER)
         self._frontier = Frontier() if stored is None else Frontier.from_bytes(stored[_TIME_BYTES:])
         self.decided_us = 0 if stored is None else int.from_bytes(stored[:_TIME_BYTES], "big")
@@ -63,8 +73,9 @@ class Journal:
             return
         self.decided_us = now_us
         prover = BatchProver(self._frontier, [hash_leaf(leaf) for _, leaf in self._leaves])
-        origin = self._signer.verifier.name
-        note = sign_checkpoint(Checkpoint(origin, prover.frontier.size, prover.root), self._signer)
+        origin = self._signers.origin
+        checkpoint = Checkpoint(origin, prover.frontier.size, prover.root)
+        note = sign_checkpoint(checkpoint, *self._signers.at(now_us))
         send = self._outputs.send
         for key, leaf in self._leaves:
             send(self._events_topic, key, leaf)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from streams.engine.application import Outputs
     from streams.engine.tables import PartitionTable, WindowedPartitionTable
     from streams.wire.decisions import ScoreDetail
-    from streams.wire.note import Signer
+    from streams.wire.log_keys import LogSigners
     from streams.wire.trust import TrustStore
 
 
@@ -37,7 +37,7 @@ class Services:
 
     trust: TrustStore
     references: References
-    signer: Callable[[int], Signer]  # of a partition's log
+    signers: Callable[[int], LogSigners]  # of a partition's log
     prefix: str
 
     def topic(self, topic: Topic) -> str:
@@ -59,7 +59,7 @@ class Lane:
         self.daily_value: WindowedPartitionTable[int] = tables[TableName.DAILY_VALUE]
         topics = (Topic.AUDIT_EVENTS, Topic.AUDIT_CHECKPOINTS, Topic.ORDERS_APPROVED)
         names = (services.topic(topics[0]), services.topic(topics[1]), services.topic(topics[2]))
-        self.journal = Journal(tables[TableName.LOG], outputs, services.signer(partition), names)
+        self.journal = Journal(tables[TableName.LOG], outputs, services.signers(partition), names)
         self.recent = RecentIds(tables[TableName.RECENT_IDS])
         self.alerts = Alerts(self)
         self.schedule = ScheduleWatch(self)

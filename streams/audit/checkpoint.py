@@ -13,7 +13,7 @@ from streams.wire.note import NoteError, SignatureType, decode_base64, sign_note
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from streams.wire.note import Signer, Verifier
+    from streams.wire.note import Signature, Signer, Verifier
 
 
 # A note's bound: nothing larger could have been signed.
@@ -92,18 +92,19 @@ def parse_decimal(name: str, digits: bytes) -> int:
     return int(digits)
 
 
-def sign_checkpoint(checkpoint: Checkpoint, signer: Signer) -> bytes:
-    """Return the checkpoint as a note signed by its log, whose key bears the log's name.
+def sign_checkpoint(checkpoint: Checkpoint, *signers: Signer) -> bytes:
+    """Return the checkpoint as a note signed by its log's keys, which bear its name: two while one replaces another.
 
     Raises:
-        WrongOriginError: the key is another log's, or a cosigner's.
+        WrongOriginError: a key is another log's, or a cosigner's.
     """
-    _require_log_key([signer.verifier], checkpoint)
-    return sign_note(checkpoint.encode(), signer)
+    for signer in signers:
+        _require_log_key([signer.verifier], checkpoint)
+    return sign_note(checkpoint.encode(), *signers)
 
 
-def verify_checkpoint(note: bytes, verifiers: Iterable[Verifier]) -> Checkpoint:
-    """Return the checkpoint of a note that its own log has signed. Other known keys, as a witness's, must verify too.
+def open_checkpoint(note: bytes, verifiers: Iterable[Verifier]) -> tuple[Checkpoint, tuple[Signature, ...]]:
+    """Return the checkpoint of a note that its own log has signed, and every known key's signature; all must verify.
 
     Raises:
         NoteError: the note is malformed, a known key's signature is bad, or no known key signed.
@@ -113,9 +114,19 @@ def verify_checkpoint(note: bytes, verifiers: Iterable[Verifier]) -> Checkpoint:
     verified = verify_note(note, verifiers)
     checkpoint = Checkpoint.parse(verified.text)
     _require_log_key([signature.verifier for signature in verified.signatures], checkpoint)
-    return checkpoint
+    return checkpoint, verified.signatures
+
+
+def verify_checkpoint(note: bytes, verifiers: Iterable[Verifier]) -> Checkpoint:
+    """Return the checkpoint alone; see ``open_checkpoint``."""
+    return open_checkpoint(note, verifiers)[0]
+
+
+def is_log_key(key: Verifier, origin: str) -> bool:
+    """Say whether a key is the log's own, not a cosigner's or another log's."""
+    return key.name == origin and key.type is SignatureType.ED25519
 
 
 def _require_log_key(signers: list[Verifier], checkpoint: Checkpoint) -> None:
-    if not any(key.name == checkpoint.origin and key.type is SignatureType.ED25519 for key in signers):
+    if not any(is_log_key(key, checkpoint.origin) for key in signers):
         raise WrongOriginError(f"checkpoint of {checkpoint.origin}: signed by {', '.join(key.name for key in signers)}")

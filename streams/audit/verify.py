@@ -1,5 +1,7 @@
 """Verify one log from its records and its signed checkpoints alone, in one pass and flat memory.
 
+A key that counts for some time only must have signed while it did: the time of a checkpoint is that of its last leaf.
+
 Every checkpoint is compared with the tree built from the records up to its size, so all that hold are consistent with
 each other. What nobody can see from these two is a log cut back together with its checkpoints: whoever has a later
 checkpoint, as a witness has, adds it at the end.
@@ -12,15 +14,17 @@ from enum import Enum
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from streams.audit.checkpoint import Checkpoint, WrongOriginError, verify_checkpoint
+from streams.audit.checkpoint import Checkpoint, WrongOriginError, is_log_key, open_checkpoint
 from streams.core.errors import PortcullisError
 from streams.core.merkle import Frontier, hash_leaf
+from streams.wire.avro import DecodeError, Schema, decode
 from streams.wire.note import BadSignatureError, UntrustedNoteError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from streams.wire.note import Verifier
+    from streams.wire.log_keys import LogKey
+    from streams.wire.note import Signature, Verifier
 
 _LEAVES_AT_ONCE: Final = 1024
 # Enough to show what is wrong; a log read with the wrong key has one problem for each of its checkpoints.
@@ -34,6 +38,7 @@ class ProblemKind(Enum):
     BAD_SIGNATURE = "bad signature"
     UNKNOWN_SIGNER = "unknown signer"
     WRONG_ORIGIN = "wrong origin"
+    KEY_OUT_OF_TIME = "key out of time"
     SHRUNK_CHECKPOINT = "shrunk checkpoint"
     FORKED_CHECKPOINT = "forked checkpoint"
     CHANGED = "changed"
@@ -93,10 +98,47 @@ def verify_log(
 
     Without ``origin`` the log is the one that the first good checkpoint names: give it wherever it is known.
     """
-    comparison = _Comparison(iter(leaves), tuple(verifiers), origin)
+    return _compare(checkpoints, _Comparison(iter(leaves), tuple(verifiers), origin))
+
+
+def verify_timed_log(
+    leaves: Iterable[bytes],
+    checkpoints: Iterable[bytes],
+    keys: Sequence[LogKey],
+    *,
+    origin: str,
+) -> LogReport:
+    """Verify a log of audit events whose keys count for some time only."""
+    comparison = _Comparison(iter(leaves), tuple(key.verifier for key in keys), origin)
+    spans = {key.verifier: key.generation for key in keys}
+
+    def in_time(leaf: bytes, signatures: Iterable[Signature]) -> bool:
+        try:
+            at_us = event_time_us(leaf)
+        except DecodeError:
+            return False
+        own = (signature.verifier for signature in signatures if is_log_key(signature.verifier, origin))
+        return any(spans[verifier].counts_at(at_us) for verifier in own)
+
+    comparison.in_time = in_time
+    return _compare(checkpoints, comparison)
+
+
+def event_time_us(leaf: bytes) -> int:
+    """Return when an audit event was decided (microseconds UTC). Raises: DecodeError where the leaf is none."""
+    time_us: int = decode(Schema.AUDIT_EVENT, leaf)["event_time"]
+    return time_us
+
+
+def _compare(checkpoints: Iterable[bytes], comparison: _Comparison) -> LogReport:
     for note in checkpoints:
         comparison.take(note)
     return comparison.finish()
+
+
+def problem_kind(error: PortcullisError) -> ProblemKind:
+    """Return which problem a checkpoint's refusal is."""
+    return next(kind for refusal, kind in _REFUSALS if isinstance(error, refusal))
 
 
 class _Comparison:
@@ -106,7 +148,9 @@ class _Comparison:
         self._leaves = leaves
         self._verifiers = verifiers
         self._origin = origin
+        self.in_time: Callable[[bytes, Iterable[Signature]], bool] | None = None
         self._tree = Frontier()
+        self._last_leaf = b""
         self._taken = 0
         self._proven_size = 0
         self._largest: Checkpoint | None = None
@@ -119,9 +163,10 @@ class _Comparison:
     def take(self, note: bytes) -> None:
         """Compare the next checkpoint."""
         number, self._taken = self._taken, self._taken + 1
-        checkpoint = self._trusted(number, note)
-        if checkpoint is None:
+        opened = self._trusted(number, note)
+        if opened is None:
             return
+        checkpoint, signatures = opened
         largest = self._largest
         if largest is not None and checkpoint.size < largest.size:
             detail = f"size {checkpoint.size} after {largest.size}"
@@ -129,7 +174,7 @@ class _Comparison:
             return
         self._read_to(checkpoint.size)
         if checkpoint.size == self._tree.size and checkpoint.root == self._tree.root():
-            self._confirm(number, checkpoint)
+            self._confirm(number, checkpoint, signatures)
         elif largest is not None and checkpoint.size == largest.size and checkpoint.root != largest.root:
             detail = f"a second root for size {checkpoint.size}"
             self._add(Problem(ProblemKind.FORKED_CHECKPOINT, detail, number))
@@ -165,20 +210,19 @@ class _Comparison:
             return Problem(ProblemKind.EXTRA_LEAVES, counts, None, signed_size, size)
         return None
 
-    def _trusted(self, number: int, note: bytes) -> Checkpoint | None:
-        """Return the checkpoint if this log has signed it."""
+    def _trusted(self, number: int, note: bytes) -> tuple[Checkpoint, tuple[Signature, ...]] | None:
+        """Return the checkpoint and its signatures if this log has signed it."""
         try:
-            checkpoint = verify_checkpoint(note, self._verifiers)
+            checkpoint, signatures = open_checkpoint(note, self._verifiers)
             self._origin = checkpoint.origin if self._origin is None else self._origin
             if checkpoint.origin != self._origin:
                 raise WrongOriginError(f"checkpoint of {checkpoint.origin}: in the log {self._origin}")
         except PortcullisError as error:
-            kind = next(kind for refusal, kind in _REFUSALS if isinstance(error, refusal))
-            self._add(Problem(kind, str(error), number))
+            self._add(Problem(problem_kind(error), str(error), number))
             return None
-        return checkpoint
+        return checkpoint, signatures
 
-    def _confirm(self, number: int, checkpoint: Checkpoint) -> None:
+    def _confirm(self, number: int, checkpoint: Checkpoint, signatures: Iterable[Signature]) -> None:
         """Note that all records up to here are as signed, so a doubted checkpoint before was a fork."""
         if self._doubted is not None:
             forked, other = self._doubted
@@ -186,6 +230,9 @@ class _Comparison:
             self._add(Problem(ProblemKind.FORKED_CHECKPOINT, detail, forked))
             self._doubted = None
         self._proven_size = checkpoint.size
+        if self._last_leaf and self.in_time is not None and not self.in_time(self._last_leaf, signatures):
+            detail = f"size {checkpoint.size}: no key that counted at the last leaf's time has signed"
+            self._add(Problem(ProblemKind.KEY_OUT_OF_TIME, detail, number))
 
     def _read_to(self, size: int) -> None:
         while self._tree.size < size and self._read(min(size - self._tree.size, _LEAVES_AT_ONCE)):
@@ -193,9 +240,13 @@ class _Comparison:
 
     def _read(self, count: int) -> bool:
         """Append up to ``count`` leaves; False when there are none left."""
-        hashes = [hash_leaf(leaf) for leaf in islice(self._leaves, count)]
-        self._tree = self._tree.extend(hashes)
-        return bool(hashes)
+        size = self._tree.size
+        self._tree = self._tree.extend(self._hash(leaf) for leaf in islice(self._leaves, count))
+        return self._tree.size > size
+
+    def _hash(self, leaf: bytes) -> bytes:
+        self._last_leaf = leaf
+        return hash_leaf(leaf)
 
     def _add(self, problem: Problem) -> None:
         if len(self._problems) < _MAX_PROBLEMS:

@@ -17,7 +17,7 @@ from streams.engine.application import Message, Outputs
 from streams.engine.tables import new_rows
 from streams.names import Topic
 from streams.sim.load import read_load
-from streams.wire.devpki import log_signer
+from streams.wire.log_keys import log_signers
 from streams.wire.messages import decode_order, encode_reference_price
 from streams.wire.trust import load_trust
 
@@ -65,7 +65,7 @@ class OfflineLane:
         references = References()
         references.attach(lambda: True)
         pki = material.pki
-        services = Services(load_trust(pki), references, lambda number: log_signer(pki, f"bench/{number}"), "")
+        services = Services(load_trust(pki), references, lambda number: log_signers(pki, f"bench/{number}"), "")
         self.outputs = Outputs()
         self.tables: dict[str, Any] = {
             name: new_rows(codec, None if window_s is None else round(window_s * 1_000_000))

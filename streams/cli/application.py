@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import typer
 
-from streams.cli import agents, audit, broker, desk, drill, fitness, orders, pki, reports, run, topology
+from streams.cli import (
+    agents,
+    archive,
+    audit,
+    broker,
+    desk,
+    drill,
+    duties,
+    fitness,
+    orders,
+    pki,
+    reports,
+    run,
+    topology,
+)
 
 app = typer.Typer(
     name="portcullis",
@@ -20,7 +34,9 @@ app.add_typer(orders.app, name="order")
 app.add_typer(pki.app, name="pki")
 app.add_typer(reports.app, name="report")
 app.add_typer(audit.app, name="audit")
+app.add_typer(archive.app, name="archive")
 app.add_typer(drill.app, name="drill")
 app.add_typer(desk.app, name="desk")
+app.add_typer(duties.app, name="duties")
 for command in (*run.COMMANDS, fitness.fitness_command):
     app.command(command.__name__.removesuffix("_command").replace("_", "-"))(command)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streams.cli.output import JsonOption, finish, progress, table
-from streams.cli.run import log_to_stderr_as_json
+from streams.cli.services import log_as_json
 from streams.settings import load_settings
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def desk_command(
     from streams.desk.server import first_users, run_desk, users_file
     from streams.desk.settings import load_desk_settings
 
-    log_to_stderr_as_json()
+    log_as_json()
     settings, desk_settings = load_settings(), load_desk_settings()
     changes = {name: value for name, value in (("host", host), ("port", port)) if value}
     desk_settings = replace(desk_settings, **changes)  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,16 +25,12 @@ from streams.core.orders import (
 from streams.settings import load_settings
 
 if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
     from rich.console import Console
 
     from streams.wire.decisions import Verdict
 
-app = typer.Typer(help="Send an order as a bot does.", no_args_is_help=True)
-
-
-@app.callback()
-def _group() -> None:
-    """Keep `submit` a subcommand while it is the only one."""
+app = typer.Typer(help="Send an order as a bot does, and see what became of it.", no_args_is_help=True)
 
 
 @app.command("submit")
@@ -96,3 +93,58 @@ def _show(console: Console, verdict: Verdict) -> None:
         return
     rows = [(failure.reason, failure.limit, failure.observed, failure.unit) for failure in verdict.failures]
     console.print(table("Refused", ("reason", "limit", "observed", "unit"), rows))
+
+
+@app.command("show")
+def show_command(
+    cl_ord_id: Annotated[str, typer.Argument(help="The order's identifier; none: the bot's last orders.")] = "",
+    *,
+    agent: Annotated[str, typer.Option(help="The bot's agent_id; needed where several use one identifier.")] = "",
+    count: Annotated[int, typer.Option(min=1, max=10_000, help="How many of a bot's last orders.")] = 20,
+    proof: Annotated[Path | None, typer.Option(help="A file to write the decision's C2SP proof to.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the life of an order: request, checks, verdict, proof, trades, reports; and how long the query took.
+
+    Example: `portcullis order show C-1042 --agent maker-01 --proof decision.tlog-proof`
+    """
+    from contextlib import closing
+
+    from streams.warehouse.connection import connect
+    from streams.warehouse.orders import read_latest
+
+    if not cl_ord_id and not agent:
+        raise typer.BadParameter("name an order or a bot")
+    with closing(connect(load_settings().warehouse)) as warehouse:
+        if cl_ord_id:
+            _show_life(warehouse, cl_ord_id, agent, proof, as_json=as_json)
+        rows = [[str(cell) for cell in row] for row in read_latest(warehouse, agent, count)]
+    names = ("cl_ord_id", "decided", "decision", "reason")
+    result = {"agent_id": agent, "orders": [dict(zip(names, row, strict=True)) for row in rows]}
+    finish(result, ok=bool(rows), as_json=as_json, show=lambda console: console.print(table(agent, names, rows)))
+
+
+def _show_life(warehouse: Client, cl_ord_id: str, agent: str, proof: Path | None, *, as_json: bool) -> None:
+    from streams.warehouse.orders import prove, read_life
+
+    began = time.perf_counter()
+    steps = read_life(warehouse, cl_ord_id, agent)
+    query_ms = (time.perf_counter() - began) * 1000
+    decided = next((step for step in steps if step.what == "decided"), None)
+    text = None if decided is None else prove(warehouse, decided.log, decided.place)
+    if proof is not None and text is not None:
+        proof.write_bytes(text)
+    rows = [(step.agent_id, str(step.at), step.what, f"{step.log}/{step.place}", step.text) for step in steps]
+    names = ("agent_id", "at", "what", "place", "text")
+    result = {
+        "cl_ord_id": cl_ord_id,
+        "steps": [dict(zip(names, row, strict=True)) for row in rows],
+        "proof": None if text is None else text.decode(),
+        "query_ms": round(query_ms, 1),
+    }
+
+    def show(console: Console) -> None:
+        console.print(table(cl_ord_id, names, rows))
+        console.print(f"{len(steps)} steps in {query_ms:.0f} ms; {'proven' if text else 'not yet proven'}")
+
+    finish(result, ok=decided is not None and text is not None, as_json=as_json, show=show)

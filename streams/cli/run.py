@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import structlog
 import typer
 
 from streams.cli.bench import bench_command
@@ -17,7 +13,8 @@ from streams.cli.chaos import chaos_command
 from streams.cli.output import JsonOption, finish, progress, table
 from streams.cli.replay import replay_command
 from streams.cli.up import up_command
-from streams.cli.worker import log_to_stderr, worker_command
+from streams.cli.witness import witness_command
+from streams.cli.worker import worker_command
 from streams.settings import load_settings
 
 if TYPE_CHECKING:
@@ -27,31 +24,15 @@ if TYPE_CHECKING:
     from streams.rig.summary import DemoResult
 
 
-def log_to_stderr_as_json() -> None:
-    """Log what our own services say as JSON, one object a line; what libraries say as text."""
-    log_to_stderr()
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-
-
 def warehouse_command() -> None:
     """Run the sink: committed records into ClickHouse, each exactly once."""
+    from streams.cli.services import log_as_json, stop_on_signals
     from streams.warehouse.sink import SinkOptions, run_sink
 
-    log_to_stderr_as_json()
+    log_as_json()
     settings = load_settings()
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     options = SinkOptions(settings.require_cluster(), settings.topic_prefix, security=settings.kafka_security)
-    run_sink(settings.warehouse, options, stop)
+    run_sink(settings.warehouse, options, stop_on_signals())
 
 
 def demo_command(
@@ -107,4 +88,5 @@ COMMANDS = (
     hostile_command,
     chaos_command,
     replay_command,
+    witness_command,
 )

@@ -14,8 +14,8 @@ from streams.rig.reading import reader
 from streams.venue.approval import ApprovalRefusedError, ApprovalVerifier
 from streams.wire.decisions import decode_audit_event, decode_verdict_body
 from streams.wire.executions import decode_execution_report
+from streams.wire.log_keys import log_keys
 from streams.wire.messages import decode_order_body
-from streams.wire.trust import load_verifier
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer
@@ -126,7 +126,7 @@ def _approval_proof(
 ) -> dict[str, Any]:
     """Find the approval as venues get it, and check it as they do."""
     origin = f"{settings.log_origin}/{place.partition}"
-    verifier = ApprovalVerifier([load_verifier(settings.pki, "log", origin)])
+    verifier = ApprovalVerifier(key.verifier for key in log_keys(settings.pki, origin))
     topic, key = settings.topic_prefix + Topic.ORDERS_APPROVED, verdict.agent_id.encode()
     for message in scan(consumer, topic, place.partition, verdict.decision_time_us // 1000 - _BEFORE_MS):
         value = message.value() or b""

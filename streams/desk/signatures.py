@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from streams.audit.checkpoint import Checkpoint, verify_checkpoint
 from streams.core.errors import PortcullisError
-from streams.wire.trust import load_verifier
+from streams.wire.log_keys import log_keys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,7 @@ class Checkpoints:
         """Return a lane's checkpoint; None where the log's key has not signed it."""
         origin = f"{self._origin}/{lane}"
         try:
-            checkpoint = verify_checkpoint(note, [load_verifier(self._pki, "log", origin)])
+            checkpoint = verify_checkpoint(note, [key.verifier for key in log_keys(self._pki, origin)])
         except PortcullisError:
             return None
         return checkpoint if checkpoint.origin == origin else None

@@ -8,10 +8,10 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from streams.audit.keys import key_source
 from streams.core.policy import parse_policy
 from streams.names import Topic
 from streams.rig.auditing import verify_audit
-from streams.rig.batching import log_key
 from streams.rig.reading import read_all
 from streams.rig.storing import store_the_rest, stored_events
 from streams.sim.oracle import judge
@@ -134,7 +134,7 @@ def gather(ground: Ground) -> Evidence:
         store_the_rest(settings)
         with closing(connect(settings.warehouse)) as warehouse:
             rows, wrong_rows = stored_events(warehouse, stage.partitions)
-            audit = verify_audit(settings, lambda origin: log_key(settings, origin), warehouse)
+            audit = verify_audit(settings, key_source(settings.pki, None), warehouse)
     problems = (*audit.problems, *wrong_rows)
     by_topic = _by_topic(records, settings.topic_prefix)
     return Evidence(

@@ -12,6 +12,7 @@ from hashlib import sha256
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
+from streams.audit.keys import key_source
 from streams.audit.verify import verify_log
 from streams.core.windows import DAY_US
 from streams.drills.assessment import write_assessment
@@ -22,10 +23,10 @@ from streams.drills.running import RECORDS, DrillOptions, run_drills, signer_of
 from streams.drills.survey import Survey, survey_log
 from streams.names import Topic
 from streams.rig.auditing import AuditReport, verify_audit
-from streams.rig.batching import log_key
 from streams.rig.clock import now_us
 from streams.rig.reading import read_all
 from streams.warehouse.connection import connect, embedded_folder
+from streams.wire.log_keys import log_keys
 from streams.wire.trust import load_trust
 
 if TYPE_CHECKING:
@@ -189,9 +190,9 @@ def _look(settings: Settings, at_us: int) -> tuple[Survey, AuditReport, bool]:
     folder = embedded_folder(settings.warehouse)
     if folder is None or folder.exists():
         with closing(connect(settings.warehouse)) as warehouse:
-            audit = verify_audit(settings, lambda origin: log_key(settings, origin), warehouse)
+            audit = verify_audit(settings, key_source(settings.pki, None), warehouse)
     else:
-        audit = verify_audit(settings, lambda origin: log_key(settings, origin), None)
+        audit = verify_audit(settings, key_source(settings.pki, None), None)
     return survey, audit, _tampering_found(settings, audit.logs)
 
 
@@ -204,7 +205,9 @@ def _tampering_found(settings: Settings, logs: int) -> bool:
         origin = f"{settings.log_origin}/{number}"
         leaves = (record.value for record in read_all(servers, [events], security, partition=number))
         heads = (record.value for record in read_all(servers, [notes], security, partition=number))
-        report = verify_log(_with_a_bit_changed(leaves), heads, [log_key(settings, origin)], origin=origin)
+        report = verify_log(
+            _with_a_bit_changed(leaves), heads, [key.verifier for key in log_keys(settings.pki, origin)], origin=origin
+        )
         if report.leaves:
             noticed.append(bool(report.problems))
     return bool(noticed) and all(noticed)

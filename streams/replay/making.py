@@ -25,6 +25,7 @@ from streams.sim.markets import markets_of
 from streams.sim.mischief import Recipe
 from streams.sim.tape import BUNDLED_TAPE, read_tape
 from streams.wire import devpki
+from streams.wire.log_keys import log_signers
 from streams.wire.messages import encode_order, encode_reference_price
 from streams.wire.trust import load_trust
 
@@ -90,7 +91,7 @@ class _Maker:
         services = Services(
             trust=load_trust(pki),
             references=self._references,
-            signer=lambda number: devpki.log_signer(pki, f"made/{number}"),
+            signers=lambda number: log_signers(pki, f"made/{number}"),
             prefix="",
         )
         self._tables = _tables()

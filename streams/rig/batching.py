@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
+from streams.audit.keys import key_source
 from streams.names import Topic
 from streams.reports.export import BatchRange, BatchSummary, announcement, export_batch
 from streams.reports.layout import KEY_NAME, MANIFEST, BatchError
@@ -17,6 +18,7 @@ from streams.rig.producing import Sender
 from streams.topics import load_topology
 from streams.warehouse.logs import WarehouseLogs
 from streams.wire import devpki
+from streams.wire.log_keys import log_keys
 from streams.wire.note import Verifier
 
 if TYPE_CHECKING:
@@ -56,11 +58,6 @@ def write_batch(settings: Settings, warehouse: Client, wanted: BatchRange, out: 
     return batch
 
 
-def log_key(settings: Settings, origin: str) -> Verifier:
-    """Return the public key of a log by its origin."""
-    return devpki.log_signer(settings.pki, origin).verifier
-
-
 def local_keys(settings: Settings, folder: Path) -> tuple[Verifier, ...]:
     """Return the local PKI's public keys for a batch: the report key, and those of the logs that it names.
 
@@ -71,7 +68,8 @@ def local_keys(settings: Settings, folder: Path) -> tuple[Verifier, ...]:
         origins = [str(log["origin"]) for log in manifest["logs"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BatchError(f"{MANIFEST}: cannot be read ({error})") from None
-    return (devpki.report_signer(settings.pki, KEY_NAME).verifier, *(log_key(settings, origin) for origin in origins))
+    logs = (key.verifier for origin in origins for key in log_keys(settings.pki, origin))
+    return (devpki.report_signer(settings.pki, KEY_NAME).verifier, *logs)
 
 
 def read_keys(path: Path) -> tuple[Verifier, ...]:
@@ -87,7 +85,7 @@ def batch_keys(stage: Stage) -> tuple[Verifier, ...]:
 def export_and_verify(stage: Stage, warehouse: Client) -> CheckedBatch:
     """Verify the whole log, write the batch of the whole run, and verify it off-line."""
     settings = stage.settings
-    audit = verify_audit(settings, lambda origin: log_key(settings, origin), warehouse)
+    audit = verify_audit(settings, key_source(settings.pki, None), warehouse)
     folder = stage.folder / "report"
     shutil.rmtree(folder, ignore_errors=True)
     batch = write_batch(settings, warehouse, BatchRange(0, FOREVER_US), folder)

@@ -82,12 +82,25 @@ def partitions_of(consumer: Consumer, topics: Iterable[str]) -> list[tuple[str, 
     return found
 
 
+def ends_of(consumer: Consumer, topic: str) -> dict[int, int]:
+    """Return the offset after the last record that is committed and not behind an open transaction, by partition."""
+    return {
+        number: consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=_TIMEOUT_S)[1]
+        for _, number in partitions_of(consumer, [topic])
+    }
+
+
 def read_all(
-    bootstrap_servers: str, topics: Iterable[str], security: Mapping[str, str], *, partition: int | None = None
+    bootstrap_servers: str,
+    topics: Iterable[str],
+    security: Mapping[str, str],
+    *,
+    partition: int | None = None,
+    end: int | None = None,
 ) -> Iterator[Stored]:
     """Yield every committed record of the topics, in offset order per partition, up to the ends seen on the way.
 
-    `partition`: of this number alone.
+    `partition`: of this number alone; `end`: only what stands before this offset.
     """
     consumer = reader(bootstrap_servers, security)
     try:
@@ -97,7 +110,10 @@ def read_all(
             for message in consumer.consume(_CONSUME_MAX, _POLL_S):
                 error = message.error()
                 if error is None:
-                    yield stored(message)
+                    if end is None or (message.offset() or 0) < end:
+                        yield stored(message)
+                    else:
+                        waiting.discard((message.topic() or "", message.partition() or 0))
                 elif error.name() == "_PARTITION_EOF":
                     waiting.discard((message.topic() or "", message.partition() or 0))
                 else:

@@ -63,6 +63,16 @@ def register(settings: Settings, policy: bytes, record: bytes | None) -> Registe
     return Registering(registration.agent_id, registration.policy.policy_id.hex(), folder, ())
 
 
+def last_registration(settings: Settings, agent_id: str) -> bytes | None:
+    """Return the last registration of a bot on the registry, as written; None where there is none."""
+    topic = settings.topic_prefix + Topic.AGENTS_REGISTRY
+    found = None
+    for record in read_all(settings.require_cluster(), [topic], settings.kafka_security):
+        if record.key == agent_id.encode():
+            found = record.value or None
+    return found
+
+
 def describe(settings: Settings, agent_id: str) -> dict[str, Any]:
     """Return what the topics say of a bot: registration, policy, and the last change of its trading state."""
     topics = {

@@ -19,6 +19,7 @@ from streams.sim.fleet import policies
 from streams.sim.markets import markets_of
 from streams.sim.signing import Keyring
 from streams.wire import devpki
+from streams.wire.log_keys import log_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -60,10 +61,8 @@ class Stage:
 
     def verifiers(self) -> tuple[Verifier, ...]:
         """Return the keys of all logs."""
-        return tuple(
-            devpki.log_signer(self.settings.pki, f"{self.settings.log_origin}/{number}").verifier
-            for number in range(self.partitions)
-        )
+        origins = (f"{self.settings.log_origin}/{number}" for number in range(self.partitions))
+        return tuple(key.verifier for origin in origins for key in log_keys(self.settings.pki, origin))
 
     def operators(self) -> dict[str, str]:
         """Return each bot's operator."""

@@ -110,6 +110,7 @@ EVENT_TYPES: Final = (
     "COMMAND_APPLIED",
     "COMMAND_REFUSED",
     "RECORD_DEAD_LETTERED",
+    "LOG_CLOSED",
 )
 _EVENT_TYPE_INDEX: Final = {name: write_long(place) for place, name in enumerate(EVENT_TYPES)}
 _APPROVED: Final = write_long(0)

@@ -34,6 +34,7 @@ from streams.wire.issuing import (
     subject_name,
 )
 from streams.wire.keys import AgentCredentials, KeyFileError, SigningKey, load_private_key, private_pem, write_file
+from streams.wire.log_keys import log_signers
 from streams.wire.note import Signer
 from streams.wire.signatures import POLICY_TYPE, REGISTRATION_TYPE, sign, thumbprint
 from streams.wire.trust import FOLDER, Role
@@ -157,8 +158,8 @@ def held_key(keys: Path, folder: Path, name: str) -> SigningKey:
 
 
 def log_signer(folder: Path, origin: str) -> Signer:
-    """Return the signer of the audit log of this origin."""
-    return Signer.from_seed(origin, _seed(folder, "log"))
+    """Return the newest signer of the audit log of this origin."""
+    return log_signers(folder, origin).signers[-1][1]
 
 
 def report_signer(folder: Path, name: str) -> Signer:
@@ -205,8 +206,9 @@ def _make_seed(folder: Path, name: str) -> None:
     path = folder / "private" / f"{name}.seed"
     if not path.is_file():
         write_file(path, secrets.token_bytes(32), secret=True)
-    public_key = Signer.from_seed(name, path.read_bytes()).verifier.public_key
-    write_file(folder / FOLDER / "keys" / f"{name}.pub", public_key)
+    if name == "report":  # logs have a key each: `portcullis audit keys` tells them
+        public_key = Signer.from_seed(name, path.read_bytes()).verifier.public_key
+        write_file(folder / FOLDER / "keys" / f"{name}.pub", public_key)
 
 
 def _list_runs_out(folder: Path, name: str) -> bool:

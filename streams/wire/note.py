@@ -169,16 +169,16 @@ class Note:
     signatures: tuple[Signature, ...]
 
 
-def sign_note(text: bytes, signer: Signer) -> bytes:
-    """Return the text as a note with one signature.
+def sign_note(text: bytes, *signers: Signer) -> bytes:
+    """Return the text as a note with each signer's signature, in this order.
 
     Raises:
-        NoteError: the text does not end in a newline or is not plain UTF-8.
+        NoteError: nobody signs, or the text does not end in a newline or is not plain UTF-8.
     """
-    if not text.endswith(b"\n"):
-        raise NoteError("note text: must end in a newline")
+    if not signers or not text.endswith(b"\n"):
+        raise NoteError("note: a signer and a text that ends in a newline required")
     _require_plain(text)
-    return text + b"\n" + signer.sign(text)
+    return b"".join((text, b"\n", *(signer.sign(text) for signer in signers)))
 
 
 def cosign_note(note: bytes, cosigner: Signer, *, time_s: int) -> bytes:

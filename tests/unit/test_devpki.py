@@ -61,13 +61,13 @@ def test_made_twice_it_is_the_same(pki: Path) -> None:
 def test_what_is_missing_is_made_again_from_the_same_key(tmp_path: Path) -> None:
     make_dev_pki(tmp_path)
     before = contents(tmp_path)
-    lost = ["trust/people/cfo@acme.pem", "trust/crl/issuing-ca.pem", "trust/keys/log.pub", "chain/issuing-ca.pem"]
+    lost = ["trust/people/cfo@acme.pem", "trust/crl/issuing-ca.pem", "trust/keys/report.pub", "chain/issuing-ca.pem"]
     for name in lost:
         (tmp_path / name).unlink()
     make_dev_pki(tmp_path)
     after = contents(tmp_path)
     assert after.keys() == before.keys()
-    assert {name for name in after if after[name] != before[name]} == set(lost) - {"trust/keys/log.pub"}
+    assert {name for name in after if after[name] != before[name]} == set(lost) - {"trust/keys/report.pub"}
     assert load_trust(tmp_path).people.keys() != set()
     credentials = issue_agent(tmp_path, POLICY_BYTES)
     record = make_registration(tmp_path, POLICY_BYTES, credentials)
@@ -148,7 +148,7 @@ def test_people_sign_commands(pki: Path) -> None:
 
 def test_the_log_and_the_reports_have_keys_of_their_own(pki: Path) -> None:
     log, report = log_signer(pki, "example/log"), report_signer(pki, "example/log")
-    assert log.verifier == load_verifier(pki, "log", "example/log")
+    assert log.verifier != log_signer(pki, "example/other").verifier
     assert report.verifier == load_verifier(pki, "report", "example/log")
     assert log.verifier != report.verifier
     assert verify_note(sign_note(b"a\n", log), [log.verifier]).text == b"a\n"
