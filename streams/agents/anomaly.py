@@ -5,8 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from streams.agents.alerts import CRITICAL, INFO, WARNING
-from streams.core.anomaly import MODEL, BotProfile, observation, observe, record_outcome
-from streams.core.orders import TradingState
+from streams.core.anomaly import (
+    MODEL,
+    BotProfile,
+    observation,
+    observe,
+    record_cancellation,
+    record_execution,
+    record_outcome,
+    worse_bps,
+)
+from streams.core.orders import MsgType, TradingState
 from streams.core.reasons import FAILURES, Reason
 from streams.core.situation import value_e5
 from streams.names import Topic
@@ -21,6 +30,7 @@ if TYPE_CHECKING:
     from aiokafka.structs import ConsumerRecord
 
     from streams.agents.lane import Lane
+    from streams.core.executions import ExecutionReport
     from streams.core.gate import Decision
     from streams.core.orders import Order, ReferencePrice
     from streams.core.state import BotState
@@ -37,8 +47,10 @@ class AnomalyAgent:
         self._table = table
         self._topic = lane.services.topic(Topic.RISK_CIRCUIT_BREAKERS)
 
-    def score(self, order: Order, reference: ReferencePrice | None, received_us: int) -> ScoreDetail:
-        """Score an authenticated order and take it into the bot's profile."""
+    def score(
+        self, order: Order, reference: ReferencePrice | None, received_us: int, order_qty_max_e17: int | None
+    ) -> ScoreDetail:
+        """Score an authenticated order against what the policy allows, and take it into the bot's profile."""
         profile = self._table.get(order.agent_id)
         if profile is None:
             profile = BotProfile()
@@ -47,7 +59,7 @@ class AnomalyAgent:
             self._table.touch(order.agent_id)
         usable = reference if reference is not None and reference.price_e13 > 0 else None
         worth_e5 = None if usable is None else value_e5(order, usable)
-        score = observe(profile, observation(order, received_us, worth_e5, usable))
+        score = observe(profile, observation(order, received_us, worth_e5, usable, order_qty_max_e17))
         return ScoreDetail(MODEL, score.value, score.contributions)
 
     def after(
@@ -60,11 +72,23 @@ class AnomalyAgent:
         score: ScoreDetail | None,
     ) -> None:
         """Take the outcome into the profile; log, publish and act on a change of the bot's state."""
-        profile = None if score is None else self._table.get(order.agent_id)
+        profile = self._table.get(order.agent_id)
         if profile is not None:
-            record_outcome(profile, rejected=decision.reason in FAILURES)
+            if score is not None:
+                record_outcome(profile, rejected=decision.reason in FAILURES)
+            elif order.msg_type is MsgType.ORDER_CANCEL_REQUEST:
+                record_cancellation(profile)
+                self._table.touch(order.agent_id)
         if bot.trading_state is not before:
             self._changed(record, order.agent_id, bot, before, score)
+
+    def on_execution(self, report: ExecutionReport) -> None:
+        """Take into the bot's profile how its order was executed, held against the reference price of this moment."""
+        profile = self._table.get(report.agent_id)
+        reference = self._lane.references.get(report.symbol)
+        if profile is not None and reference is not None and reference.price_e13 > 0:
+            record_execution(profile, worse_bps=worse_bps(report, reference))
+            self._table.touch(report.agent_id)
 
     def _changed(
         self, record: ConsumerRecord, agent_id: str, bot: BotState, before: TradingState, score: ScoreDetail | None

@@ -110,7 +110,7 @@ class GateAgent:
         reference = lane.references.get(order.symbol)
         score = None
         if authenticated and entering:
-            score = lane.anomaly.score(order, reference, received_us)
+            score = lane.anomaly.score(order, reference, received_us, policy.max_order_qty_e17.get(order.symbol))
         day_us = day_start_us(received_us)
         daily_e5 = lane.daily_value.get(order.agent_id, day_us) or 0
         window_us = policy.duplicate_window_s * _US

@@ -99,6 +99,7 @@ class PostTradeAgent:
         )
         if report.is_trade and not repeated:
             self._record(report, known, found)
+            lane.anomaly.on_execution(report)
         if approval is not None and not repeated:
             self._advance(key, approval, report)
         if found and not repeated:

@@ -1,56 +1,80 @@
-"""How unusual a bot's behaviour is: a score in [0, 1] per message, with the features that explain it.
+"""How unusual a bot's behaviour is: a score in [0, 1) per order, with the features that explain it.
 
-Each feature goes the same way: a number on a log scale → its distance from the bot's own baseline in robust units →
-evidence in [0, 1) → all evidence together as a noisy-or. One extreme feature reaches the breaker (0.75) and no
-further; two reach the kill (0.85). Constant work and memory per message, and only + - * / sqrt log, so that a replay
-gives the same scores. Floats, because nothing here is money: the gate compares the score with the policy's threshold.
+Each feature is a number that is compared with the bot's own past (`streams/core/baseline.py`); features that view one
+thing form a group, of which the most surprising view counts. A group of strong evidence reaches the breaker (0.75) and no
+further, two reach the kill (0.85); weak evidence reaches neither by itself. Constant work and memory per message. Floats,
+because nothing here is money: the gate compares the score with the policy's threshold.
 """
 
 from __future__ import annotations
 
-from math import log, sqrt
+from enum import IntEnum
+from math import expm1, log, log1p
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from streams.core.baseline import DECADES_AT_BREAKER, DECADES_MAX, Baseline, Tuning, score_of, together
 from streams.core.errors import PortcullisError
 from streams.core.orders import Side
 
 if TYPE_CHECKING:
+    from streams.core.executions import ExecutionReport
     from streams.core.orders import Order, ReferencePrice
 
-MODEL: Final = "ewma-noisy-or-1"
-WARM_UP_MESSAGES: Final = 30
-ROW_VERSION: Final = 1
+MODEL: Final = "known-extremes-1"
+WARM_UP_MESSAGES: Final = 100
+ROW_VERSION: Final = 2
+
+
+class Feature(IntEnum):
+    """What is looked at; the order is that of a row's baselines."""
+
+    NOTIONAL = 0
+    SIZE = 1
+    BURST = 2
+    RATE = 3
+    GAP = 4
+    PRICE = 5
+    SIDE = 6
+    REJECTS = 7
+    CANCELS = 8
+    SLIPPAGE = 9
+
+
+FEATURES: Final = tuple(feature.name.lower() for feature in Feature)
 
 _BUY: Final = Side.BUY
+_DOUBLING: Final = log(2)
+_USUAL: Final = Tuning(memory=5_000, grain=_DOUBLING, alarmed=0.01)
+_CREEPING: Final = _USUAL._replace(learning=0.05)
 
-# The baseline: it learns at 1/n, then at 1/400, and never from more than 2.5 units at once, so that a burst does not
-# become normal while it lasts. A prior variance worth 15 messages keeps a young baseline from being sure of itself.
-_LEARNING_MESSAGES: Final = 400
-_LEARNING_RATE: Final = 1 / _LEARNING_MESSAGES
-_CLIP: Final = 2.5
-_PRIOR_MESSAGES: Final = 15
-# A deviation that came and went without an alarm counts at most 3 units the next time; forgotten in about 10,000.
-_KNOWN_UNITS: Final = 3.0
-_PEAK_DECAY: Final = 0.9999
-_CALM_UNITS: Final = 1.5
+# Sizes and distances are logarithms, shares are as they are. What gathers over many messages creeps.
+_TUNINGS: Final = {
+    Feature.NOTIONAL: _USUAL._replace(grain=_DOUBLING / 2),
+    Feature.SIZE: _USUAL._replace(grain=_DOUBLING / 2),
+    Feature.BURST: _USUAL,
+    Feature.RATE: _USUAL,
+    Feature.GAP: _CREEPING,
+    Feature.PRICE: _USUAL,
+    Feature.SIDE: _CREEPING._replace(grain=0.3),
+    Feature.REJECTS: _CREEPING._replace(grain=0.3),
+    Feature.CANCELS: _CREEPING._replace(grain=0.3),
+    Feature.SLIPPAGE: _USUAL,
+}
+_BURST_US: Final = 1_000_000
+_RATE_US: Final = 10_000_000
+_WEAK_MAX: Final = 3.0
 
-# Evidence is half its weight at 3.5 units and crosses the breaker at 5.
-_HALF_UNITS: Final = 3.5
-_ALARM_UNITS: Final = 5.0
-_STRONG: Final = 0.84
-_WEAK: Final = 0.3
-_REJECTS: Final = 0.45
-
-# The least spread that a baseline believes in (variance on its log scale).
-_LEAST_SPREAD: Final = 0.04
-
-_GAP_RATE: Final = 1 / 6
+_GAP_RATE: Final = 1 / 16
 _GAP_CAP: Final = 10.0
 _GAP_GRAIN_S: Final = 0.01
 _SIDE_RATE: Final = 1 / 32
+_CANCEL_RATE: Final = 1 / 32
 _REJECT_RATE: Final = 1 / 16
 _PRICE_GRAIN_BPS: Final = 20.0
-_ABSOLUTE_PRICE_BPS: Final = 100.0
+_SLIPPAGE_GRAIN_BPS: Final = 5.0
+_SLIPPAGE_DECAY: Final = 0.9
+# A newcomer's price is an alarm from 500 bps off the reference on: it has no past to be compared with.
+_NEWCOMER_DECADES_PER_BPS: Final = DECADES_AT_BREAKER / 500.0
 
 
 class AnomalyRowError(PortcullisError):
@@ -58,91 +82,80 @@ class AnomalyRowError(PortcullisError):
 
 
 class Observation(NamedTuple):
-    """What the score looks at in one message; None where it is not known."""
+    """What the score looks at in one order; None where it is not known."""
 
     received_us: int
     buy: bool
     value_e5: int | None
     distance_bps: float | None
+    share_of_limit: float | None = None
+    """The quantity as a part of what the policy allows for one order in this market."""
 
 
 class Score(NamedTuple):
-    """A score in [0, 1] and each feature's share of it."""
+    """A score in [0, 1) and the share of each feature that has one."""
 
     value: float
     contributions: dict[str, float]
 
 
-class Baseline:
-    """What is usual for one feature of one bot: mean and variance that forget, and the largest known deviation."""
+_CALM: Final = Score(0.0, {})
 
-    __slots__ = ("count", "episode", "mean", "peak", "variance")
 
-    def __init__(self, cells: tuple[int, float, float, float, float] = (0, 0.0, 0.0, 0.0, 0.0)) -> None:
-        self.count, self.mean, self.variance, self.peak, self.episode = cells
+class Window:
+    """Messages in the running window, judged against those of windows that are over: while it grows, none is usual."""
 
-    def units(self, x: float) -> float:
-        """Return how many units the value lies above the usual, and learn from it."""
-        count = self.count
-        self.count = count + 1
-        if count == 0:
-            self.mean = x
-            return 0.0
-        deviation = x - self.mean
-        variance = self.variance
-        unit = sqrt(variance + _LEAST_SPREAD + _PRIOR_MESSAGES / (count + _PRIOR_MESSAGES))
-        units = deviation / unit
-        if units > _CLIP:
-            learned = _CLIP * unit
-        elif units < -_CLIP:
-            learned = -_CLIP * unit
-        else:
-            learned = deviation
-        rate = _LEARNING_RATE if count >= _LEARNING_MESSAGES else 1 / (count + 1)
-        self.mean += rate * learned
-        self.variance = variance + rate * (learned * learned - variance)
-        self.peak *= _PEAK_DECAY
-        if units <= _CALM_UNITS and self.episode == 0.0:
-            return units
-        return self._allowing_for_the_known(deviation, units)
+    __slots__ = ("count", "number", "usual", "width_us")
 
-    def _allowing_for_the_known(self, deviation: float, units: float) -> float:
-        peak = self.peak
-        if units > _CALM_UNITS and deviation * _KNOWN_UNITS < units * peak:
-            units = _KNOWN_UNITS * deviation / peak
-        if units > _CALM_UNITS:
-            if units >= _ALARM_UNITS:
-                self.episode = -1.0  # what raised an alarm does not become known
-            elif 0.0 <= self.episode < deviation:
-                self.episode = deviation
-        else:
-            self.peak = max(peak, self.episode)
-            self.episode = 0.0
-        return units
+    def __init__(self, width_us: int, cells: tuple[int, int, int] = (0, 0, 0)) -> None:
+        self.width_us = width_us
+        self.number, self.count, self.usual = cells
+        """`usual`: up to so many messages nothing needs to be worked out."""
 
-    def cells(self) -> tuple[int, float, float, float, float]:
-        """Return the baseline's numbers, as the constructor takes them."""
-        return self.count, self.mean, self.variance, self.peak, self.episode
+    def take(self, received_us: int, baseline: Baseline) -> float:
+        """Count a message and return how surprising the count is by now."""
+        number = received_us // self.width_us
+        if number != self.number:
+            if self.count:
+                baseline.take(log1p(self.count))
+                self.usual = int(expm1(baseline.high))
+            self.number, self.count = number, 0
+        self.count = count = self.count + 1
+        return baseline.judge(log1p(count)) if count > self.usual else 0.0
+
+    def cells(self) -> tuple[int, int, int]:
+        """Return the window's numbers, as the constructor takes them."""
+        return self.number, self.count, self.usual
 
 
 class BotProfile:
     """What the scores of one bot remember."""
 
-    __slots__ = ("gap_s", "imbalance", "last_us", "messages", "price", "rate", "rejects", "side", "size")
+    __slots__ = (
+        "baselines",
+        "burst",
+        "cancels",
+        "gap_s",
+        "imbalance",
+        "last_us",
+        "messages",
+        "rate",
+        "rejects",
+        "slippage",
+    )
 
     def __init__(self) -> None:
-        self.messages = 0
-        self.last_us = 0
-        self.gap_s = 0.0
-        self.imbalance = 0.0
-        self.rejects = 0.0
-        self.size, self.rate, self.price, self.side = Baseline(), Baseline(), Baseline(), Baseline()
+        self.messages = self.last_us = 0
+        self.gap_s = self.imbalance = self.rejects = self.cancels = self.slippage = 0.0
+        self.burst, self.rate = Window(_BURST_US), Window(_RATE_US)
+        self.baselines = tuple(Baseline(_TUNINGS[feature]) for feature in Feature)
 
     def to_row(self) -> list[Any]:
         """Return the profile as a flat list of integers and floats; the version leads."""
-        row: list[Any] = [ROW_VERSION, self.messages, self.last_us, self.gap_s, self.imbalance, self.rejects]
-        for baseline in (self.size, self.rate, self.price, self.side):
-            row += baseline.cells()
+        row: list[Any] = [ROW_VERSION, self.messages, self.last_us]
+        row += [self.gap_s, self.imbalance, self.rejects, self.cancels, self.slippage]
+        for part in (self.burst, self.rate, *self.baselines):
+            row += part.cells()
         return row
 
     @classmethod
@@ -151,87 +164,120 @@ class BotProfile:
 
         Raises: AnomalyRowError where the row is of another version or length.
         """
-        if len(row) != 26 or row[0] != ROW_VERSION:
-            raise AnomalyRowError(f"profile row: not version {ROW_VERSION} with 26 columns: {row[:1]}, {len(row)}")
+        if len(row) != _COLUMNS or row[0] != ROW_VERSION:
+            problem = f"not version {ROW_VERSION} with {_COLUMNS} columns"
+            raise AnomalyRowError(f"profile row: {problem}: {row[:1]}, {len(row)}")
         profile = cls()
-        profile.messages, profile.last_us, profile.gap_s, profile.imbalance, profile.rejects = row[1:6]
-        profile.size, profile.rate = Baseline(tuple(row[6:11])), Baseline(tuple(row[11:16]))
-        profile.price, profile.side = Baseline(tuple(row[16:21])), Baseline(tuple(row[21:26]))
+        profile.messages, profile.last_us = row[1:3]
+        profile.gap_s, profile.imbalance, profile.rejects, profile.cancels, profile.slippage = row[3:8]
+        burst, rate, *cells = (tuple(row[place : place + 3]) for place in range(_HEAD_COLUMNS, _COLUMNS, 3))
+        profile.burst, profile.rate = Window(_BURST_US, burst), Window(_RATE_US, rate)
+        profile.baselines = tuple(
+            Baseline(_TUNINGS[feature], cells_of) for feature, cells_of in zip(Feature, cells, strict=True)
+        )
         return profile
 
 
-def observation(order: Order, received_us: int, value_e5: int | None, reference: ReferencePrice | None) -> Observation:
-    """Return what the score looks at in an order, its value in EUR and its market's usable reference price."""
-    distance_bps = None
+_HEAD_COLUMNS: Final = 8
+_COLUMNS: Final = _HEAD_COLUMNS + 3 * (2 + len(Feature))
+
+
+def observation(
+    order: Order,
+    received_us: int,
+    value_e5: int | None,
+    reference: ReferencePrice | None,
+    order_qty_max_e17: int | None = None,
+) -> Observation:
+    """Return what the score looks at: the order, its value in EUR, its market's usable reference price and limit."""
+    distance_bps = share = None
     if reference is not None and order.price_e13 is not None and reference.price_e13 > 0:
         distance_bps = abs(order.price_e13 - reference.price_e13) * 10_000 / reference.price_e13
-    return Observation(received_us, order.side is _BUY, value_e5, distance_bps)
+    if order_qty_max_e17:
+        share = order.order_qty_e17 / order_qty_max_e17
+    return Observation(received_us, order.side is _BUY, value_e5, distance_bps, share)
 
 
 def observe(profile: BotProfile, seen: Observation) -> Score:
-    """Score one message of a bot and learn from it.
+    """Score one order of a bot and learn from it.
 
-    In its first 30 messages a bot is new: nothing is usual for it yet, so it is judged on absolute evidence only, the
-    distance of its prices from the reference and its rejections; however odd its sizes or rate, they count nothing.
+    A newcomer has no past: whatever it does in its first messages surprises little, as few values are known. Until
+    `WARM_UP_MESSAGES` its prices are therefore also judged by their distance from the reference.
     """
+    notional, size, burst, rate, gap, price, side, rejects, cancels, _ = profile.baselines
     profile.messages += 1
-    size = rate = price = 0.0
+    by_notional = by_size = by_price = 0.0
     if seen.value_e5 is not None and seen.value_e5 > 0:
-        size = _evidence(profile.size.units(log(seen.value_e5)))
-    if profile.messages > 1:
-        rate = _evidence(_rate_units(profile, seen.received_us))
-    profile.last_us = max(profile.last_us, seen.received_us)
+        by_notional = notional.take(log(seen.value_e5))
+    if seen.share_of_limit is not None and seen.share_of_limit > 0.0:
+        by_size = size.take(log(seen.share_of_limit))
     if seen.distance_bps is not None:
-        price = _evidence(profile.price.units(log(1.0 + seen.distance_bps / _PRICE_GRAIN_BPS)))
+        by_price = price.take(log1p(seen.distance_bps / _PRICE_GRAIN_BPS))
+        if profile.messages <= WARM_UP_MESSAGES:
+            by_price = max(by_price, min(DECADES_MAX, seen.distance_bps * _NEWCOMER_DECADES_PER_BPS))
+    by_burst = profile.burst.take(seen.received_us, burst)
+    by_rate = profile.rate.take(seen.received_us, rate)
+    by_gap = _gap_decades(profile, gap, seen.received_us)
     profile.imbalance += ((1.0 if seen.buy else -1.0) - profile.imbalance) * _SIDE_RATE
-    side = _WEAK / _STRONG * _evidence(abs(profile.side.units(profile.imbalance)))
-    rejects = _REJECTS * profile.rejects * profile.rejects
-    if profile.messages <= WARM_UP_MESSAGES:
-        size = rate = side = 0.0
-        price = 0.0 if seen.distance_bps is None else _evidence(seen.distance_bps / _ABSOLUTE_PRICE_BPS)
-    return _combined(size, rate, price, side, rejects)
+    by_side = side.take(abs(profile.imbalance))
+    by_rejects, by_cancels = rejects.take(profile.rejects), cancels.take(profile.cancels)
+    profile.cancels -= profile.cancels * _CANCEL_RATE
+    by_slippage = profile.slippage
+    profile.slippage = by_slippage * _SLIPPAGE_DECAY
+    if not (by_notional or by_size or by_burst or by_rate or by_gap or by_price):
+        if not (by_side or by_rejects or by_cancels or by_slippage):
+            return _CALM
+    return _combined(
+        (by_notional, by_size, by_burst, by_rate, by_gap, by_price, by_side, by_rejects, by_cancels, by_slippage)
+    )
 
 
 def record_outcome(profile: BotProfile, *, rejected: bool) -> None:
-    """Note whether a scored message was refused for the bot's own doing (`FAILURES` in `streams/core/reasons.py`).
+    """Note whether a scored order was refused for the bot's own doing (`FAILURES` in `streams/core/reasons.py`).
 
     Refusals that follow from an open breaker or a kill do not belong here: they would keep the score up for ever.
     """
     profile.rejects += ((1.0 if rejected else 0.0) - profile.rejects) * _REJECT_RATE
 
 
-def _rate_units(profile: BotProfile, received_us: int) -> float:
-    gap_s = (received_us - profile.last_us) / 1e6 if received_us > profile.last_us else 0.0
+def record_cancellation(profile: BotProfile) -> None:
+    """Note that the bot asked to cancel an order."""
+    profile.cancels += (1.0 - profile.cancels) * _CANCEL_RATE
+
+
+def record_execution(profile: BotProfile, *, worse_bps: float) -> None:
+    """Note how much worse than the reference price an order was executed; it counts with the orders that follow."""
+    slippage = profile.baselines[Feature.SLIPPAGE]
+    decades = slippage.take(log1p(max(worse_bps, 0.0) / _SLIPPAGE_GRAIN_BPS))
+    profile.slippage = max(profile.slippage, decades)
+
+
+def worse_bps(report: ExecutionReport, reference: ReferencePrice) -> float:
+    """Return by how much a trade's price is worse for the bot than the reference price, which must be above zero."""
+    distance = (report.last_px_e13 - reference.price_e13) * 10_000 / reference.price_e13
+    return distance if report.side is _BUY else -distance
+
+
+def _gap_decades(profile: BotProfile, gap: Baseline, received_us: int) -> float:
+    """Return how surprisingly short the pauses have become."""
+    last_us = profile.last_us
+    if received_us > last_us:
+        profile.last_us = received_us
+    if profile.messages == 1:
+        return 0.0
+    gap_s = (received_us - last_us) / 1e6 if received_us > last_us else 0.0
     if profile.messages == 2:
         profile.gap_s = gap_s
     else:
-        # One long silence says little about the rate: it counts as no more than ten usual gaps.
-        cap_s = _GAP_CAP * (profile.gap_s + _GAP_GRAIN_S)
-        gap_s = min(gap_s, cap_s)
-        profile.gap_s += _GAP_RATE * (gap_s - profile.gap_s)
-    return profile.rate.units(-log(profile.gap_s + _GAP_GRAIN_S))
+        # One long silence says little about the pace: it counts as no more than ten usual gaps.
+        profile.gap_s += _GAP_RATE * (min(gap_s, _GAP_CAP * (profile.gap_s + _GAP_GRAIN_S)) - profile.gap_s)
+    return gap.take(-log(profile.gap_s + _GAP_GRAIN_S))
 
 
-def _evidence(units: float) -> float:
-    if units <= 0.0:
-        return 0.0
-    square = units / _HALF_UNITS
-    square *= square
-    power = square * square * square
-    return _STRONG * power / (1.0 + power) if power < 1e12 else _STRONG
-
-
-def _combined(size: float, rate: float, price: float, side: float, rejects: float) -> Score:
-    value = 1.0 - (1.0 - size) * (1.0 - rate) * (1.0 - price) * (1.0 - side) * (1.0 - rejects)
-    total = size + rate + price + side + rejects
-    share = value / total if total > 0.0 else 0.0
-    return Score(
-        value,
-        {
-            "size": size * share,
-            "rate": rate * share,
-            "price": price * share,
-            "side": side * share,
-            "rejects": rejects * share,
-        },
-    )
+def _combined(decades: tuple[float, ...]) -> Score:
+    notional, size, burst, rate, gap, price, side, rejects, cancels, slippage = decades
+    groups = [max(notional, size), max(burst, rate, gap), price]
+    groups += [min(weak, _WEAK_MAX) for weak in (side, rejects, cancels, slippage)]
+    value = score_of(together(groups))
+    share = value / sum(decades)
+    return Score(value, {FEATURES[place]: each * share for place, each in enumerate(decades) if each > 0.0})
