@@ -51,8 +51,8 @@ _CREEPING: Final = _USUAL._replace(learning=0.05)
 _TUNINGS: Final = {
     Feature.NOTIONAL: _USUAL._replace(grain=_DOUBLING / 2),
     Feature.SIZE: _USUAL._replace(grain=_DOUBLING / 2),
-    Feature.BURST: _USUAL,
-    Feature.RATE: _USUAL,
+    Feature.BURST: _USUAL._replace(grain=_DOUBLING / 2),
+    Feature.RATE: _USUAL._replace(grain=_DOUBLING / 2),
     Feature.GAP: _CREEPING,
     Feature.PRICE: _USUAL,
     Feature.SIDE: _CREEPING._replace(grain=0.3),
@@ -62,7 +62,7 @@ _TUNINGS: Final = {
 }
 _BURST_US: Final = 1_000_000
 _RATE_US: Final = 10_000_000
-_WEAK_MAX: Final = 3.0
+_WEAK_MAX: Final = 2.25
 
 _GAP_RATE: Final = 1 / 16
 _GAP_CAP: Final = 10.0

@@ -1,26 +1,28 @@
 """What is usual for one quantity, and how surprising a value above it is: constant work, three numbers of memory.
 
-The largest of n values with an exponential tail lies ln n of its scales above the mean, so a value x times as far above
-the mean as the largest known one is exceeded with probability n to the power of -x. This estimate needs no spread and no
-threshold, trusts a young baseline little (its n is small) and errs to the quiet side where tails are thinner. Quantities
-with heavier tails are handed in as logarithms. Only + - * / and logarithms, so that a replay gives the same numbers.
+The known extreme goes up to what is seen and back towards the mean by 1/n, so with an exponential tail it settles at
+ln(n / ln n) scales above the mean. A value x times as far above the mean is then exceeded with a probability of
+(n / ln n) to the power of -x. This estimate needs no spread and no threshold, trusts a young baseline little (its n is
+small) and errs to the quiet side where tails are thinner. Quantities with heavier tails are handed in as logarithms.
+Only + - * / and logarithms, so that a replay gives the same numbers.
 """
 
 from __future__ import annotations
 
-from math import log10
+from math import log, log10
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 # What one quantity can say at most: it opens a breaker by itself and kills only together with another.
-DECADES_MAX: Final = 7.0
+DECADES_MAX: Final = 5.25
 # A score of 0.75 stands for so many decades, see `score_of`.
-DECADES_AT_BREAKER: Final = 6.0206
+DECADES_AT_BREAKER: Final = 4.5154
 
 _YOUNG: Final = 30
-_SCORE_DECADES: Final = 10.0
+_KNOWN_MIN: Final = 3.0
+_SCORE_DECADES: Final = 7.5
 _SECOND_COUNTS: Final = 0.3
 
 
@@ -47,17 +49,17 @@ class Baseline:
         self.count, self.mean, self.high = cells
 
     def judge(self, x: float) -> float:
-        """Return how surprising a value is, in decades: at 6, one in a million is as large."""
+        """Return how surprising a value is, in decades: at 4, one in ten thousand is as large."""
         high, count = self.high, self.count
         if x <= high or count == 0:
             return 0.0
         _, grain, learning, _ = self.tuning
         known = count * learning
-        if known <= 1.0:
+        if known <= _KNOWN_MIN:
             return 0.0
         # A young baseline has seen too little to know what lies beyond: its grain is coarser.
         reach = high - self.mean + grain * (1.0 + _YOUNG / count)
-        return min(DECADES_MAX, (1.0 + (x - high) / reach) * log10(known))
+        return min(DECADES_MAX, (1.0 + (x - high) / reach) * log10(known / log(known)))
 
     def learn(self, x: float, decades: float = 0.0) -> None:
         """Take in a value that was judged to be this surprising."""
@@ -89,9 +91,10 @@ class Baseline:
 
 
 def score_of(decades: float) -> float:
-    """Return the score in [0, 1) of a surprise: 1 - P**0.1 with P = 10**-decades.
+    """Return the score in [0, 1) of a surprise: 1 - P**(1/7.5) with P = 10**-decades.
 
-    0.75 stands for P = 1e-6, 0.85 for 6e-9: one false alarm in a million, one in 170 million.
+    0.75 stands for one order in 33,000 that is as odd, 0.85 for one in 1.5 million; topology/detection.md has the rates
+    that were measured.
     """
     return 1.0 - 10.0 ** (-decades / _SCORE_DECADES)
 
