@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "audit": {"core", "wire", "audit", "names"},
     "witness": {"core", "wire", "audit", "witness", "names"},
     "archive": {"core", "wire", "audit", "archive", "names"},
+    "detect": {"core", "detect"},
     "agents": {"core", "wire", "audit", "engine", "agents", "names"},
     "warehouse": {"core", "wire", "audit", "warehouse", "resources", "names", "settings"},
     "reports": {"core", "wire", "audit", "warehouse", "reports", "resources", "names"},
@@ -56,6 +57,8 @@ ORACLE_MAY_NOT = {
         "breaker",
         "policy",
         "anomaly",
+        "baseline",
+        "market",
     )
 }
 

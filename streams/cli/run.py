@@ -10,6 +10,7 @@ import typer
 
 from streams.cli.bench import bench_command
 from streams.cli.chaos import chaos_command
+from streams.cli.detect import detect_command
 from streams.cli.output import JsonOption, finish, progress, table
 from streams.cli.replay import replay_command
 from streams.cli.up import up_command
@@ -89,4 +90,5 @@ COMMANDS = (
     chaos_command,
     replay_command,
     witness_command,
+    detect_command,
 )

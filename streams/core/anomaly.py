@@ -1,9 +1,9 @@
 """How unusual a bot's behaviour is: a score in [0, 1) per order, with the features that explain it.
 
-Each feature is a number that is compared with the bot's own past (`streams/core/baseline.py`); features that view one
-thing form a group, of which the most surprising view counts. A group of strong evidence reaches the breaker (0.75) and no
-further, two reach the kill (0.85); weak evidence reaches neither by itself. Constant work and memory per message. Floats,
-because nothing here is money: the gate compares the score with the policy's threshold.
+Each feature is a number that is compared with the bot's own past (`streams/core/baseline.py`). Features that view one
+thing form a group, of which the most surprising view counts. A group of strong evidence reaches the breaker (0.75) and
+no further, two reach the kill (0.85); weak evidence reaches neither by itself. Constant work and memory per message.
+Floats, because nothing here is money: the gate compares the score with the policy's threshold.
 """
 
 from __future__ import annotations
@@ -154,8 +154,9 @@ class BotProfile:
         """Return the profile as a flat list of integers and floats; the version leads."""
         row: list[Any] = [ROW_VERSION, self.messages, self.last_us]
         row += [self.gap_s, self.imbalance, self.rejects, self.cancels, self.slippage]
-        for part in (self.burst, self.rate, *self.baselines):
-            row += part.cells()
+        row += [*self.burst.cells(), *self.rate.cells()]
+        for baseline in self.baselines:
+            row += baseline.cells()
         return row
 
     @classmethod
@@ -224,12 +225,19 @@ def observe(profile: BotProfile, seen: Observation) -> Score:
     profile.cancels -= profile.cancels * _CANCEL_RATE
     by_slippage = profile.slippage
     profile.slippage = by_slippage * _SLIPPAGE_DECAY
-    if not (by_notional or by_size or by_burst or by_rate or by_gap or by_price):
-        if not (by_side or by_rejects or by_cancels or by_slippage):
-            return _CALM
-    return _combined(
-        (by_notional, by_size, by_burst, by_rate, by_gap, by_price, by_side, by_rejects, by_cancels, by_slippage)
+    decades = (
+        by_notional,
+        by_size,
+        by_burst,
+        by_rate,
+        by_gap,
+        by_price,
+        by_side,
+        by_rejects,
+        by_cancels,
+        by_slippage,
     )
+    return _combined(decades) if any(decades) else _CALM
 
 
 def record_outcome(profile: BotProfile, *, rejected: bool) -> None:

@@ -96,11 +96,11 @@ def score_of(decades: float) -> float:
     0.75 stands for one order in 33,000 that is as odd, 0.85 for one in 1.5 million; topology/detection.md has the rates
     that were measured.
     """
-    return 1.0 - 10.0 ** (-decades / _SCORE_DECADES)
+    return 1.0 - float(10.0 ** (-decades / _SCORE_DECADES))
 
 
 def together(decades: Iterable[float]) -> float:
-    """Return the surprise of what is seen at once: the largest counts whole, the next half, as they may share a cause."""
+    """Return the surprise of what is seen at once: the next to the largest counts a part, as they may share a cause."""
     first = second = 0.0
     for value in decades:
         if value > first:

@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.core.anomaly import (
+    FEATURES,
     WARM_UP_MESSAGES,
     AnomalyRowError,
-    FEATURES,
     BotProfile,
     Feature,
     Observation,
@@ -100,9 +100,9 @@ def test_a_size_twenty_times_the_usual_opens_the_breaker(make: Callable[[int], H
 
 @each_bot
 @each_seed
-def test_a_burst_of_fifty_times_the_rate_opens_the_breaker(make: Callable[[int], HonestBot], seed: int) -> None:
+def test_a_burst_of_a_hundred_times_the_rate_opens_the_breaker(make: Callable[[int], HonestBot], seed: int) -> None:
     bot = make(seed).established()
-    scores = [bot.send(pause_s=0.02) for _ in range(50)]
+    scores = [bot.send(pause_s=0.01) for _ in range(100)]
     worst = max(scores, key=lambda score: score.value)
     assert worst.value > BREAKER
     assert max(worst.contributions, key=worst.contributions.__getitem__) in {"burst", "rate"}

@@ -34,7 +34,7 @@ def taught(values: list[float], tuning: Tuning = TUNING) -> Baseline:
 def test_a_score_stands_for_a_probability() -> None:
     assert score_of(0.0) == 0.0
     assert score_of(DECADES_AT_BREAKER) == pytest.approx(0.75, abs=1e-5)
-    assert score_of(8.2391) == pytest.approx(0.85, abs=1e-5)
+    assert score_of(6.1793) == pytest.approx(0.85, abs=1e-4)
     assert 0.75 < score_of(DECADES_MAX) < 0.85
 
 
@@ -44,7 +44,7 @@ def test_three_decades_are_seen_at_most_once_in_five_hundred(name: str) -> None:
     baseline = Baseline(TUNING)
     decades = [baseline.take(DRAWS[name](chance)) for _ in range(30_000)]
     assert sum(value >= 3.0 for value in decades) <= 60
-    assert sum(value >= 4.5 for value in decades) <= 3
+    assert sum(value >= DECADES_AT_BREAKER for value in decades) <= 3
 
 
 def test_an_exponential_tail_is_estimated_right() -> None:
@@ -64,19 +64,19 @@ def test_a_young_baseline_is_surprised_by_little() -> None:
 
 def test_what_is_usual_is_learned_and_what_is_past_is_forgotten() -> None:
     baseline = taught([0.0] * 1_000)
-    first = baseline.take(1.0)
-    assert first > 4.0
-    assert baseline.judge(1.0) < first
+    first = baseline.take(0.1)
+    assert 3.0 < first < DECADES_MAX
+    assert baseline.judge(0.1) < first - 1.0
     for _ in range(30_000):
         baseline.take(0.0)
-    assert baseline.judge(1.0) > 0.9 * first
+    assert baseline.judge(0.1) > 0.9 * first
 
 
 def test_an_attack_does_not_become_usual_by_repetition() -> None:
     wary = taught([0.0] * 1_000, TUNING._replace(alarmed=0.01))
     assert min(wary.take(1.0) for _ in range(10)) > DECADES_AT_BREAKER
     trusting = taught([0.0] * 1_000)
-    assert min(trusting.take(1.0) for _ in range(10)) == 0.0 or trusting.judge(1.0) == 0.0
+    assert min(trusting.take(1.0) for _ in range(10)) < DECADES_AT_BREAKER / 2
 
 
 def test_a_creeping_quantity_is_not_followed_at_once() -> None:
