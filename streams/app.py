@@ -134,6 +134,7 @@ def _options(settings: Settings, topology: Topology) -> EngineOptions:
         session_timeout_ms=settings.session_timeout_ms,
         fetch_wait_ms_min=settings.fetch_wait_ms_min,
         fetch_wait_ms_max=settings.fetch_wait_ms_max,
+        rows_in_memory_max=settings.rows_in_memory_max,
         batch_records_max=settings.batch_records_max,
         verify_threads=settings.verify_threads,
         security=settings.aiokafka_security(),

@@ -36,6 +36,7 @@ class Settings:
     instance_id: str = ""
     verify_threads: int = 2
     batch_records_max: int = 2000
+    rows_in_memory_max: int = 0
     fetch_wait_ms_min: int = 15
     fetch_wait_ms_max: int = 80
     session_timeout_ms: int = 6000
@@ -104,6 +105,7 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "PORTCULLIS_INSTANCE_ID": ("instance_id", _word),
     "PORTCULLIS_VERIFY_THREADS": ("verify_threads", _bounded(1, 64)),
     "PORTCULLIS_BATCH_RECORDS_MAX": ("batch_records_max", _bounded(1, 20_000)),
+    "PORTCULLIS_ROWS_IN_MEMORY_MAX": ("rows_in_memory_max", _bounded(0, 100_000_000)),
     "PORTCULLIS_FETCH_WAIT_MS_MIN": ("fetch_wait_ms_min", _bounded(0, 1000)),
     "PORTCULLIS_FETCH_WAIT_MS_MAX": ("fetch_wait_ms_max", _bounded(1, 1000)),
     "PORTCULLIS_SESSION_TIMEOUT_MS": ("session_timeout_ms", _bounded(6000, 300_000)),

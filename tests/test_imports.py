@@ -34,6 +34,7 @@ OWNERS = {
     "cryptography": {"wire", "sim"},
     "faust": {"engine", "agents", "app", "bench"},
     "aiokafka": {"engine", "agents", "bench"},
+    "rocksdict": {"engine"},
     "clickhouse_connect": {"warehouse"},
     "chdb": {"warehouse"},
     "typer": {"cli"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +41,14 @@ class EngineOptions:
     compression: str | None = None
     security: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """aiokafka's keyword arguments for TLS and SASL, as security_protocol, ssl_context, sasl_mechanism."""
+    rows_in_memory_max: int = 0
+    """Rows of a table and partition to keep in memory, the others in RocksDB below `data_dir`; 0: all in memory."""
     data_dir: Path = Path(".portcullis")
+
+    @property
+    def rows_folder(self) -> Path:
+        """Return the folder of rows that are not in memory; no two workers share one."""
+        return self.data_dir / "rows" / (self.instance_id or f"process-{os.getpid()}")
 
     def transactional_id(self, partition: int) -> str:
         """Return the id that fences two writers of one partition against each other."""

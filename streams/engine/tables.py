@@ -7,14 +7,21 @@ recovery and stay bytes until they are first touched, so that a large table rest
 from __future__ import annotations
 
 import struct
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, MutableMapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import faust
 
+from streams.engine.disk import DiskRows
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from aiokafka.structs import ConsumerRecord
     from faust.types import TP, AppT
+
+    from streams.engine.options import EngineOptions
 
 V = TypeVar("V")
 K = TypeVar("K", bound=Hashable)
@@ -38,13 +45,24 @@ class Rows(Generic[K, V]):
     def __init__(self, codec: RowCodec[V]) -> None:
         self._codec = codec
         self._rows: dict[K, V] = {}
-        self._raw: dict[K, bytes] = {}
+        self._raw: MutableMapping[K, bytes] = {}
+        self._in_memory_max = 0
         self._dirty: dict[K, None] = {}
         self.position = -1
         """Offset of the last changelog record that these rows include."""
 
     def __len__(self) -> int:
         return len(self._rows) + len(self._raw)
+
+    def keep_on_disk(self, folder: Path, *, in_memory_max: int) -> None:
+        """Hold no more than so many rows in memory between two micro-batches, the rest in a folder of their own."""
+        self._raw = DiskRows(folder, self._key_bytes, self._key_of)
+        self._in_memory_max = in_memory_max
+
+    def close(self) -> None:
+        """Give up the rows."""
+        if isinstance(self._raw, DiskRows):
+            self._raw.close()
 
     def _get(self, key: K) -> V | None:
         row = self._rows.get(key)
@@ -82,6 +100,13 @@ class Rows(Generic[K, V]):
         for key in dirty:
             row = self._rows.get(key)
             yield self._key_bytes(key), None if row is None else self._codec.encode(row)
+        if self._in_memory_max:
+            self._put_away()
+
+    def _put_away(self) -> None:
+        """Leave in memory the rows that came into it last; between two micro-batches nobody holds one."""
+        for key in list(islice(self._rows, max(0, len(self._rows) - self._in_memory_max))):
+            self._raw[key] = self._codec.encode(self._rows.pop(key))
 
     def restore(self, records: Iterable[ConsumerRecord]) -> None:
         """Apply changelog records; those that the rows include already are passed over."""
@@ -240,6 +265,10 @@ class LaneTable(faust.Table):  # type: ignore[misc]
         rows = self._partitions.get(number)
         if rows is None:
             rows = self._partitions[number] = new_rows(self._codec, self._window_size_us)
+            options: EngineOptions = self.app.options
+            if options.rows_in_memory_max:
+                folder = options.rows_folder / f"{self.name}-{number}"
+                rows.keep_on_disk(folder, in_memory_max=options.rows_in_memory_max)
         return rows
 
     async def on_start(self) -> None:
@@ -256,7 +285,7 @@ class LaneTable(faust.Table):  # type: ignore[misc]
         topic = self.changelog_topic_name
         for tp in revoked:
             if tp.topic == topic and tp not in assigned:
-                self._partitions.pop(tp.partition, None)
+                self._drop(tp.partition)
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
         """Nothing to rebuild: rows are derived from nothing but their records."""
@@ -267,4 +296,10 @@ class LaneTable(faust.Table):  # type: ignore[misc]
 
     def reset_state(self) -> None:
         """Drop all rows."""
-        self._partitions.clear()
+        for number in list(self._partitions):
+            self._drop(number)
+
+    def _drop(self, number: int) -> None:
+        rows = self._partitions.pop(number, None)
+        if rows is not None:
+            rows.close()

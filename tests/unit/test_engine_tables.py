@@ -1,8 +1,10 @@
 from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.engine.tables import PartitionTable, WindowedPartitionTable
@@ -194,3 +196,60 @@ def apply(step: Step, table: PartitionTable[Row], model: dict[str, int]) -> None
 
 def numbered(first: int, rows: list[tuple[bytes, bytes | None]]) -> Iterator[Record]:
     return (Record(first + number, *row) for number, row in enumerate(rows))
+
+
+OPERATIONS = st.lists(
+    st.tuples(st.sampled_from(["put", "change", "delete", "commit"]), st.sampled_from("abcdefgh"), st.integers(0, 99)),
+    max_size=60,
+)
+
+
+def test_rows_on_disk_are_as_good_as_rows_in_memory(tmp_path: Path) -> None:
+    pytest.importorskip("rocksdict", reason="needs the extra `state`")
+    folders = (tmp_path / str(number) for number in count())
+
+    @given(OPERATIONS)
+    @settings(max_examples=50, deadline=None)
+    def alike(operations: list[tuple[str, str, int]]) -> None:
+        tables = (PartitionTable(RowCodec()), PartitionTable(RowCodec()))
+        tables[1].keep_on_disk(next(folders), in_memory_max=2)
+        for what, key, number in operations:
+            found = [_operate(table, what, key, number) for table in tables]
+            assert found[0] == found[1]
+        contents = [{key: row.number for key, row in table.items()} for table in tables]
+        assert contents[0] == contents[1]
+        assert len(tables[0]) == len(tables[1])
+        tables[1].close()
+
+    alike()
+
+
+def _operate(table: PartitionTable[Row], what: str, key: str, number: int) -> object:
+    row = table.get(key)
+    if what == "commit":
+        return changes(table)
+    if what == "put":
+        table.put(key, Row(number))
+    elif row is not None and what == "change":
+        row.number = number
+        table.touch(key)
+    elif what == "delete":
+        table.delete(key)
+    return None if row is None else row.number
+
+
+def test_no_more_rows_stay_in_memory_than_allowed(tmp_path: Path) -> None:
+    pytest.importorskip("rocksdict", reason="needs the extra `state`")
+    table = WindowedPartitionTable(RowCodec(), DAY)
+    table.keep_on_disk(tmp_path / "rows", in_memory_max=3)
+    for number in range(10):
+        table.put(f"bot-{number}", 0, Row(number))
+    changes(table)
+    assert len(table._rows) == 3
+    assert len(table) == 10
+    found = [table.get(f"bot-{number}", 0) for number in range(10)]
+    assert [row and row.number for row in found] == list(range(10))
+    assert table.expire(DAY) == 10
+    assert len(table) == 0
+    table.close()
+    assert not (tmp_path / "rows").exists()
