@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from streams.drills.fitness import Answer
+    from streams.drills.plan import Load
     from streams.drills.survey import Survey
 
 _OPEN: Final = "_to be completed by:_"
 
 
-def write_assessment(path: Path, survey: Survey, answers: Iterable[Answer], at_us: int) -> Path:
+def write_assessment(path: Path, survey: Survey, highest: Load, answers: Iterable[Answer], at_us: int) -> Path:
     """Write the skeleton as Markdown and return its file."""
     moment = datetime.fromtimestamp(at_us / 1e6, UTC)
     lines = [
@@ -34,7 +35,7 @@ def write_assessment(path: Path, survey: Survey, answers: Iterable[Answer], at_u
         ),
         "Places are `partition/log index`. Lines marked open are a person's to complete, sign and have approved.",
         "",
-        *_criteria(survey),
+        *_criteria(survey, highest),
         "## The four questions of the yearly fitness test",
         "",
     ]
@@ -46,7 +47,7 @@ def write_assessment(path: Path, survey: Survey, answers: Iterable[Answer], at_u
     return path
 
 
-def _criteria(survey: Survey) -> list[str]:
+def _criteria(survey: Survey, highest: Load) -> list[str]:
     sections = {
         "Nature": (
             ("regulatory status and role on each venue", _OPEN),
@@ -58,7 +59,7 @@ def _criteria(survey: Survey) -> list[str]:
             ("bots registered", str(len(survey.bots))),
             ("operators", ", ".join(sorted(survey.operators)) or "none"),
             ("orders approved / refused", f"{survey.approved:,} / {survey.rejected.total():,}"),
-            ("busiest second, messages", f"{survey.busiest_second:,}"),
+            ("busiest second, messages", f"{highest.messages_per_s:,.0f} ({highest.source})"),
             ("value approved, EUR", decimal_text(survey.approved_e5, MONEY_SCALE)),
             ("venue reports", f"{survey.trades:,}"),
             ("staff, clients, positions overnight", _OPEN),

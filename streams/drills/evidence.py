@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +26,8 @@ from streams.wire.messages import decode_order_body
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from clickhouse_connect.driver.client import Client
+
     from streams.core.executions import ExecutionReport
     from streams.core.orders import Order
     from streams.core.policy import Policy
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from streams.drills.plan import DrillPlan
     from streams.rig.auditing import AuditReport
     from streams.rig.reading import Stored
+    from streams.settings import Settings
     from streams.sim.oracle import OracleReport
     from streams.wire.decisions import AuditEvent, Verdict
 
@@ -130,11 +133,9 @@ def gather(ground: Ground) -> Evidence:
     kept = [record for topic in _COMPACTED for record, _ in ground.watch.seen[topic]]
     compacted = {stage.topic(topic) for topic in _COMPACTED}
     history = History.of([*(r for r in records if r.topic not in compacted), *kept], prefix=settings.topic_prefix)
-    with _ENGINE:
-        store_the_rest(settings)
-        with closing(connect(settings.warehouse)) as warehouse:
-            rows, wrong_rows = stored_events(warehouse, stage.partitions)
-            audit = verify_audit(settings, key_source(settings.pki, None), warehouse)
+    with open_warehouse(settings, store=True) as warehouse:
+        rows, wrong_rows = stored_events(warehouse, stage.partitions)
+        audit = verify_audit(settings, key_source(settings.pki, None), warehouse)
     problems = (*audit.problems, *wrong_rows)
     by_topic = _by_topic(records, settings.topic_prefix)
     return Evidence(
@@ -152,6 +153,19 @@ def gather(ground: Ground) -> Evidence:
         refused_by_venue=tuple(ground.refused_by_venue),
         checkpoints=tuple(_last_heads(by_topic[Topic.AUDIT_CHECKPOINTS])),
     )
+
+
+@contextmanager
+def open_warehouse(settings: Settings, *, store: bool = False) -> Iterator[Client]:
+    """Yield a client of the warehouse; `store`: everything that the topics hold is stored before.
+
+    Raises: WarehouseUnavailableError.
+    """
+    with _ENGINE:
+        if store:
+            store_the_rest(settings)
+        with closing(connect(settings.warehouse)) as client:
+            yield client
 
 
 # Who read along has every record of these; the topic keeps the last of each key.

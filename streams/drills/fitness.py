@@ -6,8 +6,8 @@ show because it never happened, such as a kill, is answered by the last signed r
 
 from __future__ import annotations
 
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +16,10 @@ from streams.audit.keys import key_source
 from streams.audit.verify import verify_log
 from streams.core.windows import DAY_US
 from streams.drills.assessment import write_assessment
+from streams.drills.common import shown
+from streams.drills.evidence import open_warehouse
 from streams.drills.ground import WORKER
+from streams.drills.highest import STATED, highest_stored
 from streams.drills.plan import DrillName
 from streams.drills.record import RecordRefusedError, SignedRecord, read_record, write_record
 from streams.drills.running import RECORDS, DrillOptions, run_drills, signer_of
@@ -25,7 +28,7 @@ from streams.names import Topic
 from streams.rig.auditing import AuditReport, verify_audit
 from streams.rig.clock import now_us
 from streams.rig.reading import read_all
-from streams.warehouse.connection import connect, embedded_folder
+from streams.warehouse.connection import embedded_folder
 from streams.wire.log_keys import log_keys
 from streams.wire.trust import load_trust
 
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from streams.drills.plan import Load
     from streams.settings import Settings
 
 PERIOD_DAYS: Final = 366
@@ -52,11 +56,12 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What the answers are made from."""
+    """What the answers are made from: the log's survey and verification, and the highest load of the warehouse."""
 
     survey: Survey
     audit: AuditReport
     tampering_found: bool
+    highest: Load
     drills: dict[str, SignedRecord]
     """The latest record of each drill that is recent enough."""
 
@@ -92,16 +97,18 @@ def run_fitness(settings: Settings, person: str, tell: Callable[[str], None]) ->
     signer, began_us = signer_of(settings, person), now_us()
     if settings.kafka_bootstrap_servers:
         tell("Reading the log and verifying it ...")
-        survey, audit, found = _look(settings, began_us)
+        material = look_at(settings, began_us)
     else:
-        looked: list[tuple[Survey, AuditReport, bool]] = []
+        looked: list[Material] = []
         options = DrillOptions(signed_by=person)
-        run_drills(settings, _REHEARSED, options, tell, look=lambda ours: looked.append(_look(ours, began_us)))
-        survey, audit, found = looked[0]
-    answers = answer_all(Material(survey, audit, found, _drills(settings, now_us())))
+        run_drills(settings, _REHEARSED, options, tell, look=lambda ours: looked.append(look_at(ours, began_us)))
+        (material,) = looked
+    answers = answer_all(replace(material, drills=_drills(settings, now_us())))
     ended_us = now_us()
     records = settings.home / RECORDS
-    assessment = write_assessment(records / f"self-assessment-{ended_us // 1000}.md", survey, answers, ended_us)
+    assessment = write_assessment(
+        records / f"self-assessment-{ended_us // 1000}.md", material.survey, material.highest, answers, ended_us
+    )
     result = FitnessResult(answers, records / f"fitness-{ended_us // 1000}.dsse.json", assessment)
     body = {
         "record": "fitness",
@@ -125,12 +132,12 @@ def answer_all(material: Material) -> tuple[Answer, ...]:
 def _executes(material: Material) -> Answer:
     survey = material.survey
     evidence = [
-        f"{survey.approved} orders approved, {survey.rejected.total()} refused: {dict(survey.rejected.most_common(5))}",
+        f"{survey.approved} orders approved, {survey.rejected.total()} refused: {shown(survey.rejected)}",
         (
             f"{survey.trades} venue reports, {len(survey.unproven_trades)} without their approval in the log:"
             f" {', '.join(survey.unproven_trades) or 'none'}"
         ),
-        f"findings of post-trade: {dict(survey.trade_findings) or 'none'}",
+        f"findings of post-trade: {shown(survey.trade_findings)}",
     ]
     holds = survey.trades > 0 and not survey.trade_findings and not survey.unproven_trades
     return Answer("Does the algorithm still execute trades correctly?", holds, tuple(evidence))
@@ -165,7 +172,7 @@ def _intact(material: Material) -> Answer:
         f"{audit.logs} logs, {audit.leaves} leaves rebuilt and held against {audit.checkpoints} signed checkpoints",
         f"{audit.warehouse_rows} rows of the warehouse held against their leaves",
         f"problems: {'; '.join(audit.problems[:5]) or 'none'}",
-        f"one byte changed in a copy of the log is found: {'yes' if material.tampering_found else 'no'}",
+        f"one bit changed in a copy of each log is found: {'yes' if material.tampering_found else 'no'}",
     ]
     holds = audit.verified and audit.leaves > 0 and material.tampering_found
     return Answer("Are all audit logs intact and tamper-proof?", holds, tuple(evidence))
@@ -184,16 +191,19 @@ def _drilled(material: Material, name: DrillName, check: str, evidence: list[str
     return False
 
 
-def _look(settings: Settings, at_us: int) -> tuple[Survey, AuditReport, bool]:
-    """Survey and verify the logs of a cluster, and try whether a change in a copy of one is found."""
+def look_at(settings: Settings, at_us: int) -> Material:
+    """Survey and verify the logs of a cluster, and try whether a change in a copy of each is found.
+
+    Raises: KafkaException where the cluster does not answer.
+    """
     survey = survey_log(settings, at_us - PERIOD_DAYS * DAY_US)
     folder = embedded_folder(settings.warehouse)
-    if folder is None or folder.exists():
-        with closing(connect(settings.warehouse)) as warehouse:
-            audit = verify_audit(settings, key_source(settings.pki, None), warehouse)
-    else:
-        audit = verify_audit(settings, key_source(settings.pki, None), None)
-    return survey, audit, _tampering_found(settings, audit.logs)
+    with ExitStack() as opened:
+        stored = folder is None or folder.exists()
+        warehouse = opened.enter_context(open_warehouse(settings)) if stored else None
+        audit = verify_audit(settings, key_source(settings.pki, None), warehouse)
+        highest = STATED if warehouse is None else highest_stored(warehouse)
+    return Material(survey, audit, _tampering_found(settings, audit.logs), highest, {})
 
 
 def _tampering_found(settings: Settings, logs: int) -> bool:

@@ -9,6 +9,8 @@ from streams.drills.plan import Load
 from streams.warehouse.connection import connect, embedded_folder
 
 if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
     from streams.settings import Settings
 
 STATED: Final = Load(messages_per_s=250.0, eur_per_s=25_000.0, source="stated: no load is stored yet")
@@ -33,9 +35,14 @@ def highest_load(settings: Settings) -> Load:
     if folder is not None and not folder.exists():
         return STATED
     with closing(connect(settings.warehouse)) as warehouse:
-        if not int(str(warehouse.command("EXISTS TABLE audit_events"))):
-            return STATED
-        messages, eur = warehouse.query(_QUERY, {"days": _DAYS}).result_rows[0]
+        return highest_stored(warehouse)
+
+
+def highest_stored(warehouse: Client) -> Load:
+    """Return the highest second that a warehouse remembers of six months."""
+    if not int(str(warehouse.command("EXISTS TABLE audit_events"))):
+        return STATED
+    messages, eur = warehouse.query(_QUERY, {"days": _DAYS}).result_rows[0]
     if not messages:
         return STATED
     return Load(float(messages), float(eur or 0.0), f"the warehouse's highest second of {_DAYS} days")

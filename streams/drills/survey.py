@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from streams.core.policy import parse_policy
+from streams.core.reasons import Reason
 from streams.names import Topic
 from streams.rig.reading import partitions_of, read_all, reader
+from streams.rig.tally import Marks
 from streams.wire.avro import Schema, decode
 from streams.wire.commands import Action
 from streams.wire.decisions import decode_audit_event, decode_verdict_body
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from streams.wire.decisions import AuditEvent
 
 _PLACES_MAX: Final = 20
-_SECOND_US: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,6 @@ class Survey:
     markets: set[str] = field(default_factory=set)
     venues: set[str] = field(default_factory=set)
     approved_e5: int = 0
-    busiest_second: int = 0
 
 
 def survey_log(settings: Settings, since_us: int) -> Survey:
@@ -68,27 +68,20 @@ def survey_log(settings: Settings, since_us: int) -> Survey:
     consumer = reader(settings.require_cluster(), settings.kafka_security)
     numbers = [number for _, number in partitions_of(consumer, [topic])]
     consumer.close()
-    seconds: Counter[int] = Counter()
     for number in numbers:
-        approvals: set[int] = set()
+        approvals = Marks()
         for event, verdict in _events(settings, topic, number):
-            _approve(event, approvals)
+            if event.event_type == "ORDER_APPROVED":
+                approvals.set(event.log_index)
             _learn(event, thresholds, survey)
             if event.event_time_us >= since_us:
                 _take(survey, event, verdict, thresholds, approvals)
-                seconds[event.source_time_us // _SECOND_US] += verdict is not None
-    survey.busiest_second = max(seconds.values(), default=0)
     return survey
 
 
 def _events(settings: Settings, topic: str, number: int) -> Iterator[tuple[AuditEvent, bytes | None]]:
     records = read_all(settings.require_cluster(), [topic], settings.kafka_security, partition=number)
     return (decode_audit_event(record.value) for record in records)
-
-
-def _approve(event: AuditEvent, approvals: set[int]) -> None:
-    if event.event_type == "ORDER_APPROVED":
-        approvals.add(event.log_index)
 
 
 def _learn(event: AuditEvent, thresholds: dict[bytes, float], survey: Survey) -> None:
@@ -102,7 +95,7 @@ def _learn(event: AuditEvent, thresholds: dict[bytes, float], survey: Survey) ->
 
 
 def _take(
-    survey: Survey, event: AuditEvent, verdict: bytes | None, thresholds: dict[bytes, float], approvals: set[int]
+    survey: Survey, event: AuditEvent, verdict: bytes | None, thresholds: dict[bytes, float], approvals: Marks
 ) -> None:
     place = f"{event.partition}/{event.log_index}"
     survey.events += 1
@@ -112,7 +105,7 @@ def _take(
         _decision(survey, place, verdict, thresholds)
     elif event.event_type == "TRADE_EXECUTED":
         _trade(survey, place, event, approvals)
-    elif event.event_type == "BREAKER_CHANGED" and event.score is not None and event.state_after != "ACTIVE":
+    elif event.event_type == "BREAKER_CHANGED" and event.outcome == Reason.CIRCUIT_BREAKER_ACTIVE and event.score:
         _note(survey.breakers, f"{place} {event.agent_id} {event.state_after} score {event.score.value:.3f}")
     elif event.event_type == "COMMAND_APPLIED" and event.details.get("action") == Action.KILL:
         issued_us = decode(Schema.COMMAND, event.subject or b"")["issued_at"]
@@ -136,7 +129,7 @@ def _decision(survey: Survey, place: str, body: bytes, thresholds: dict[bytes, f
         survey.rejected[verdict.reason.value] += 1
 
 
-def _trade(survey: Survey, place: str, event: AuditEvent, approvals: set[int]) -> None:
+def _trade(survey: Survey, place: str, event: AuditEvent, approvals: Marks) -> None:
     survey.trades += 1
     if event.outcome != "NONE":
         survey.trade_findings[event.outcome] += 1

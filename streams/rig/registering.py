@@ -105,5 +105,6 @@ def describe(settings: Settings, agent_id: str) -> dict[str, Any]:
             "documented_by": policy.governance.documented_by,
             "next_review": str(policy.governance.next_review),
             "fitness_test_due": str(policy.testing.fitness_test_due),
+            "next_test": f"{policy.testing.soonest.exercise} by {policy.testing.soonest.day}",
         }
     return described

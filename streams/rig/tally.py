@@ -61,6 +61,10 @@ class Marks:
         before, self._seen[offset] = self._seen[offset], 1
         return not before
 
+    def __contains__(self, offset: int) -> bool:
+        """Say whether an offset was marked."""
+        return 0 <= offset < len(self._seen) and self._seen[offset] == 1
+
     def missing(self, end: int) -> int:
         """Return how many offsets below `end` are not marked."""
         return end - self._seen.count(1, 0, end)
