@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from streams.core.reasons import Reason
+from streams.drills.fitness import Answer, answer_all, look_at
 from streams.drills.plan import DrillName, Load
 from streams.drills.record import read_record
 from streams.drills.running import DrillOptions, DrillResult, run_drills
+from streams.rig.clock import now_us
 from streams.settings import Settings
 from streams.wire.devpki import make_dev_pki
 from streams.wire.trust import load_trust
@@ -24,7 +26,14 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 # What a machine that is busy with other things may fail; `topology/drills.md` has what a quiet one does.
 TIMED = {"alerts_within_5_s", "messages_twice_the_highest", "value_twice_the_highest"}
-Results = dict[DrillName, DrillResult]
+
+
+class Results(NamedTuple):
+    """What came of each drill, and what the fitness test says of their log."""
+
+    drills: dict[DrillName, DrillResult]
+    fitness: tuple[Answer, ...]
+
 
 DISARMED = "tests.integration.disarmed_worker"
 LOW = Load(messages_per_s=20.0, eur_per_s=1_000.0, source="a test")
@@ -69,7 +78,15 @@ def runs(kafka: str, pki: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         home = tmp_path_factory.mktemp(colour)
         settings = Settings(home=home, kafka_bootstrap_servers=kafka, pki_dir=pki, topic_prefix=f"{colour}-")
         options = DrillOptions(seconds=3, highest=LOW, worker=worker)
-        return {result.drill: result for result in run_drills(settings, list(DrillName), options, lambda _: None)}
+        looked: list[tuple[Answer, ...]] = []
+        results = run_drills(
+            settings,
+            list(DrillName),
+            options,
+            lambda _: None,
+            look=lambda ours: looked.append(answer_all(look_at(ours, now_us()))),
+        )
+        return Results({result.drill: result for result in results}, looked[0])
 
     with ThreadPoolExecutor(2) as pool:
         yield {
@@ -80,7 +97,7 @@ def runs(kafka: str, pki: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.mark.parametrize("name", DrillName)
 def test_the_product_passes(runs: dict[str, Future[Results]], pki: Path, name: DrillName) -> None:
-    result = runs["green"].result()[name]
+    result = runs["green"].result().drills[name]
     signed = read_record(result.record, load_trust(pki))
     failed = {check["name"]: check["observed"] for check in signed.body["checks"] if not check["passed"]}
     assert {check: seen for check, seen in failed.items() if check not in TIMED} == {}
@@ -90,13 +107,19 @@ def test_the_product_passes(runs: dict[str, Future[Results]], pki: Path, name: D
 
 @pytest.mark.parametrize("name", DrillName)
 def test_a_worker_without_the_control_fails(runs: dict[str, Future[Results]], name: DrillName) -> None:
-    result = runs["red"].result()[name]
+    result = runs["red"].result().drills[name]
     checks = {check.name: (check.passed, check.observed) for check in result.checks}
     assert not checks[REDS[name].check][0], checks[REDS[name].check][1]
     assert not result.passed
 
 
 def test_a_kill_is_measured(runs: dict[str, Future[Results]]) -> None:
-    results = runs["green"].result()
+    results = runs["green"].result().drills
     measured = {name for name, result in results.items() if "kill_to_last_approval_ms" in result.as_dict()}
     assert measured == {DrillName.PUMP_AND_DUMP, DrillName.RUNAWAY, DrillName.DOUBLE_LOAD}
+
+
+def test_the_log_of_the_drills_answers_the_fitness_questions(runs: dict[str, Future[Results]]) -> None:
+    green, red = runs["green"].result().fitness, runs["red"].result().fitness
+    assert [answer.holds for answer in green] == [True] * 4, green
+    assert [answer.holds for answer in red] == [True, False, True, True], red
