@@ -147,22 +147,23 @@ def _breaks(material: Material) -> Answer:
     survey = material.survey
     evidence = [
         (
-            f"{survey.scores_above} scores above a policy's threshold, approved in spite of it:"
-            f" {', '.join(survey.approved_above) or 'none'}"
+            f"{survey.scores_above} scores above the breaker's threshold, of which approved {survey.approved_above}:"
+            " only what lowers exposure may be"
         ),
+        f"approved above the kill's threshold: {', '.join(survey.approved_above_kill) or 'none'}",
         f"breakers opened by a score: {'; '.join(survey.breakers) or 'none in this log'}",
     ]
-    shown = bool(survey.breakers) or _drilled(material, DrillName.FLASH_CRASH, "circuit_breaker_activated", evidence)
+    seen = bool(survey.breakers) or _drilled(material, DrillName.FLASH_CRASH, "circuit_breaker_activated", evidence)
     return Answer(
-        "Does the circuit breaker activate on anomalies?", shown and not survey.approved_above, tuple(evidence)
+        "Does the circuit breaker activate on anomalies?", seen and not survey.approved_above_kill, tuple(evidence)
     )
 
 
 def _kills(material: Material) -> Answer:
     kills = material.survey.kills
     evidence = [f"{kill.place} {kill.person}: {kill.scope} in force after {kill.effect_ms} ms" for kill in kills]
-    shown = bool(kills) or _drilled(material, DrillName.RUNAWAY, "killed_and_cancelled", evidence)
-    holds = shown and all(kill.effect_ms <= KILL_MAX_MS and kill.person for kill in kills)
+    seen = bool(kills) or _drilled(material, DrillName.RUNAWAY, "killed_and_cancelled", evidence)
+    holds = seen and all(kill.effect_ms <= KILL_MAX_MS and kill.person for kill in kills)
     return Answer("Can the operator manually kill the algorithm?", holds, tuple(evidence))
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from streams.core.policy import parse_policy
+from streams.core.policy import Policy, parse_policy
 from streams.core.reasons import Reason
 from streams.names import Topic
 from streams.rig.reading import partitions_of, read_all, reader
@@ -48,7 +48,8 @@ class Survey:
     trade_findings: Counter[str] = field(default_factory=Counter)
     unproven_trades: list[str] = field(default_factory=list)
     scores_above: int = 0
-    approved_above: list[str] = field(default_factory=list)
+    approved_above: int = 0
+    approved_above_kill: list[str] = field(default_factory=list)
     breakers: list[str] = field(default_factory=list)
     kills: list[KillSeen] = field(default_factory=list)
     bots: set[str] = field(default_factory=set)
@@ -63,7 +64,7 @@ def survey_log(settings: Settings, since_us: int) -> Survey:
 
     Raises: KafkaException where the cluster does not answer.
     """
-    survey, thresholds = Survey(), dict[bytes, float]()
+    survey, policies = Survey(), dict[bytes, Policy]()
     topic = settings.topic_prefix + Topic.AUDIT_EVENTS
     consumer = reader(settings.require_cluster(), settings.kafka_security)
     numbers = [number for _, number in partitions_of(consumer, [topic])]
@@ -73,9 +74,9 @@ def survey_log(settings: Settings, since_us: int) -> Survey:
         for event, verdict in _events(settings, topic, number):
             if event.event_type == "ORDER_APPROVED":
                 approvals.set(event.log_index)
-            _learn(event, thresholds, survey)
+            _learn(event, policies, survey)
             if event.event_time_us >= since_us:
-                _take(survey, event, verdict, thresholds, approvals)
+                _take(survey, event, verdict, policies, approvals)
     return survey
 
 
@@ -84,25 +85,25 @@ def _events(settings: Settings, topic: str, number: int) -> Iterator[tuple[Audit
     return (decode_audit_event(record.value) for record in records)
 
 
-def _learn(event: AuditEvent, thresholds: dict[bytes, float], survey: Survey) -> None:
+def _learn(event: AuditEvent, policies: dict[bytes, Policy], survey: Survey) -> None:
     """Take what a registration says of its policy."""
     if event.event_type != "AGENT_REGISTERED" or event.subject is None or event.policy_sha256 is None:
         return
     policy = parse_policy(decode(Schema.AGENT_RECORD, event.subject)["policy"])
-    thresholds[event.policy_sha256] = policy.breaker_threshold
+    policies[event.policy_sha256] = policy
     survey.bots.add(policy.agent_id)
     survey.operators.add(policy.operator)
 
 
 def _take(
-    survey: Survey, event: AuditEvent, verdict: bytes | None, thresholds: dict[bytes, float], approvals: Marks
+    survey: Survey, event: AuditEvent, verdict: bytes | None, policies: dict[bytes, Policy], approvals: Marks
 ) -> None:
     place = f"{event.partition}/{event.log_index}"
     survey.events += 1
     survey.first_us = min(survey.first_us or event.event_time_us, event.event_time_us)
     survey.last_us = max(survey.last_us, event.event_time_us)
     if verdict is not None:
-        _decision(survey, place, verdict, thresholds)
+        _decision(survey, place, verdict, policies)
     elif event.event_type == "TRADE_EXECUTED":
         _trade(survey, place, event, approvals)
     elif event.event_type == "BREAKER_CHANGED" and event.outcome == Reason.CIRCUIT_BREAKER_ACTIVE and event.score:
@@ -113,18 +114,20 @@ def _take(
         survey.kills.append(KillSeen(place, event.signer or "", event.details["scope"], effect_ms))
 
 
-def _decision(survey: Survey, place: str, body: bytes, thresholds: dict[bytes, float]) -> None:
+def _decision(survey: Survey, place: str, body: bytes, policies: dict[bytes, Policy]) -> None:
     verdict = decode_verdict_body(body)
     order = decode_order_body(verdict.order)
-    above = verdict.score is not None and verdict.score > thresholds.get(verdict.policy_sha256 or b"", 1.0)
+    policy, score = policies.get(verdict.policy_sha256 or b""), verdict.score or 0.0
+    above = policy is not None and score > policy.breaker_threshold
     survey.scores_above += above
     if verdict.approved:
         survey.approved += 1
         survey.approved_e5 += verdict.order_value_e5 or 0
         survey.markets.add(order.symbol)
         survey.venues.add(order.ex_destination)
-        if above:
-            _note(survey.approved_above, place)
+        survey.approved_above += above
+        if policy is not None and score > policy.kill_threshold:
+            _note(survey.approved_above_kill, place)
     else:
         survey.rejected[verdict.reason.value] += 1
 

@@ -51,7 +51,7 @@ def test_a_log_that_shows_everything_answers_yes() -> None:
     [
         (material(survey=survey(trades=0)), EXECUTES),
         (material(survey=survey(unproven_trades=["0/3"])), EXECUTES),
-        (material(survey=survey(approved_above=["2/9"])), BREAKS),
+        (material(survey=survey(approved_above_kill=["2/9"])), BREAKS),
         (material(survey=survey(breakers=[])), BREAKS),
         (material(survey=survey(kills=[])), KILLS),
         (material(survey=survey(kills=[KILL, replace(KILL, effect_ms=10_000.1)])), KILLS),
