@@ -110,6 +110,8 @@ def test_a_worker_without_the_control_fails(runs: dict[str, Future[Results]], na
     result = runs["red"].result().drills[name]
     checks = {check.name: (check.passed, check.observed) for check in result.checks}
     assert not checks[REDS[name].check][0], checks[REDS[name].check][1]
+    assert not checks["oracle_agrees"][0]
+    assert checks["audit_log_complete"][0], checks["audit_log_complete"][1]  # what was done wrong is in the log
     assert not result.passed
 
 

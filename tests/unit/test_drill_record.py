@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from streams.cli.application import app
 from streams.drills.plan import PURPOSES, DrillName
 from streams.drills.record import RECORD_BYTES_MAX, RecordRefusedError, read_record, write_record
 from streams.wire.devpki import make_dev_pki, person_key
@@ -95,3 +97,16 @@ def test_a_missing_file_is_a_sentence(pki: Path, tmp_path: Path) -> None:
 
 def test_every_drill_has_its_purpose() -> None:
     assert set(PURPOSES) == set(DrillName)
+
+
+@pytest.mark.parametrize(("person_known", "code"), [(True, 0), (False, 1)])
+def test_the_command_says_whether_a_record_holds(
+    pki: Path, record: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, person_known: bool, code: int
+) -> None:
+    if not person_known:
+        make_dev_pki(tmp_path / "others")
+    monkeypatch.setenv("PORTCULLIS_PKI_DIR", str(pki if person_known else tmp_path / "others"))
+    done = CliRunner().invoke(app, ["drill", "verify", str(record), "--json"])
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert (done.exit_code, result["verified"]) == (code, person_known)
+    assert bool(result["problems"]) is not person_known

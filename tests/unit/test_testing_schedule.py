@@ -10,10 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.core.reasons import Reason
 from streams.core.testing import INTERVAL_DAYS, Exercise, days_left
 from streams.core.windows import DAY_US
 from streams.names import Topic
+from streams.sim.bots import plan
+from streams.sim.fleet import fleet
+from streams.sim.signing import to_wire
 from streams.wire.avro import Schema, decode
+from streams.wire.decisions import decode_verdict
 from tests.gate_world import make_policy, us
 from tests.sim_world import START_US, World
 
@@ -92,3 +97,25 @@ def test_a_test_that_will_be_passed_tomorrow_was_not_passed(tmp_path: Path) -> N
     events = [decode(Schema.AUDIT_EVENT, record.value or b"") for record in refused]
     assert events[-1]["event_type"] == "AGENT_REFUSED"
     assert "testing.last_passed.scenario.day" in events[-1]["details"]["problems"]
+
+
+def test_a_passed_test_takes_effect_as_a_new_policy_under_the_same_certificate(tmp_path: Path) -> None:
+    world = World(tmp_path, fleet(1))
+    (agent_id,) = world.documents
+    schedule(world, agent_id, 93)
+    certificate = world.credentials[agent_id]
+    messages = list(plan(world.ticks, world.bots, 6, 1, markets=world.markets))
+    world.prices()
+    world.send(to_wire(messages[0], world.keys, world.now_us))
+    world.decide()
+    body = json.loads(world.documents[agent_id])
+    body["testing"]["last_passed"]["scenario"]["day"] = f"{TODAY}"
+    world.documents[agent_id] = json.dumps(body).encode()
+    world.register(agent_id)
+    world.send(to_wire(messages[1], world.keys, world.now_us))
+    world.decide()
+    told = [record for record in world.records if record.topic in (Topic.ORDERS_APPROVED, Topic.ORDERS_REJECTED)]
+    assert [decode_verdict(record.value or b"").reason for record in told] == [Reason.TESTING_OVERDUE, Reason.NONE]
+    assert world.credentials[agent_id] is certificate
+    kinds = [kind for kind, _, _ in alerts(world)]
+    assert kinds == ["TESTING_OVERDUE", "TESTING_OVERDUE"]  # of the schedule, and of the refused order
