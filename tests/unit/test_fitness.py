@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EXECUTES, BREAKS, KILLS, INTACT = range(4)
-AUDIT = AuditReport(verified=True, logs=4, leaves=100, checkpoints=9, warehouse_rows=100, problems=())
+AUDIT = AuditReport(verified=True, logs=4, leaves=100, checkpoints=9, cosigned=0, warehouse_rows=100, problems=())
 KILL = KillSeen("1/7", "cfo@acme", "BOT maker-01", 80.0)
 
 
