@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -10,11 +11,14 @@ from streams.agents.lane import Lane, Services
 from streams.agents.references import References
 from streams.core.anomaly import BotProfile
 from streams.core.executions import Approval
+from streams.core.incident import Incident
+from streams.core.incident_rules import IncidentRules, parse_rules
 from streams.core.state import BotState
 from streams.engine.app import create_app
 from streams.engine.options import EngineOptions
 from streams.engine.reader import LatestReader
 from streams.names import LANE_SOURCES, TableName, Topic
+from streams.resources import resource
 from streams.wire.log_keys import log_signers
 from streams.wire.trust import load_trust
 
@@ -78,9 +82,17 @@ TABLES: Final[dict[TableName, tuple[RowCodec[Any], float | None]]] = {
     TableName.DAILY_VALUE: (RowList(), DAY_S),
     TableName.RECENT_IDS: (RowList(), RECENT_WINDOW_S),
     TableName.OPEN_ORDERS: (RowOf(Approval), None),
+    TableName.POSITIONS: (RowList(), None),
     TableName.CONTROLS: (RowList(), None),
+    TableName.DEADLINES: (RowList(), None),
+    TableName.INCIDENTS: (RowOf(Incident), None),
     TableName.LOG: (RowBytes(), None),
 }
+
+
+def load_incident_rules() -> IncidentRules:
+    """Return the deadlines of incidents. Raises: IncidentRulesError where their document does not hold."""
+    return parse_rules(tomllib.loads(resource("topology/incidents.toml").read_text(encoding="utf-8")))
 
 
 def build_app(settings: Settings, topology: Topology) -> EngineApp:
@@ -94,6 +106,7 @@ def build_app(settings: Settings, topology: Topology) -> EngineApp:
         references=references,
         signers=lambda partition: log_signers(settings.pki, f"{settings.log_origin}/{partition}"),
         prefix=settings.topic_prefix,
+        incident_rules=load_incident_rules(),
     )
     readers = [
         LatestReader(

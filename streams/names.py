@@ -16,9 +16,12 @@ class Topic(StrEnum):
     TRADES_EXECUTED = "trades.executed"
     AGENTS_REGISTRY = "agents.registry"
     AGENTS_COMMANDS = "agents.commands"
+    AGENTS_HEARTBEATS = "agents.heartbeats"
+    AGENTS_REVOCATIONS = "agents.revocations"
     MARKETS_REFERENCE = "markets.reference"
     RISK_CIRCUIT_BREAKERS = "risk.circuit-breakers"
     RISK_ALERTS = "risk.alerts"
+    RISK_INCIDENTS = "risk.incidents"
     VENUE_COMMANDS = "venue.commands"
     AUDIT_EVENTS = "audit.events"
     AUDIT_CHECKPOINTS = "audit.checkpoints"
@@ -31,6 +34,7 @@ LANE_SOURCES = (
     Topic.AGENTS_COMMANDS,
     Topic.RISK_CIRCUIT_BREAKERS,
     Topic.AGENTS_REGISTRY,
+    Topic.AGENTS_HEARTBEATS,
     Topic.TRADES_EXECUTED,
     Topic.ORDERS_REQUESTED,
 )
@@ -46,5 +50,8 @@ class TableName(StrEnum):
     DAILY_VALUE = "daily-value"
     RECENT_IDS = "recent-ids"
     OPEN_ORDERS = "open-orders"
+    POSITIONS = "positions"
     CONTROLS = "controls"
+    DEADLINES = "deadlines"
+    INCIDENTS = "incidents"
     LOG = "log"

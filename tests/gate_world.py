@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from streams.core.exposure import FLAT
 from streams.core.gate import Decision, Situation, apply, counted_value_e5, decide, remembered_id
 from streams.core.orders import (
     MsgType,
@@ -191,6 +192,7 @@ def make_situation(**changes: Any) -> Situation:
         daily_value_e5=0,
         seen=False,
         score=0.1,
+        exposure=FLAT,
     )
     return replace(base, **changes)
 

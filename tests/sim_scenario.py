@@ -22,7 +22,15 @@ if TYPE_CHECKING:
     from streams.sim.bots import PlannedMessage
 
 MS_US = 1_000
-ACTIONS = (*[Action.KILL] * 5, *[Action.RELEASE] * 3, Action.ACKNOWLEDGE, Action.REVOKE)
+ACTIONS = (
+    *[Action.KILL] * 3,
+    *[Action.RELEASE] * 3,
+    Action.HALT,
+    Action.REDUCE,
+    Action.REDUCE,
+    Action.ACKNOWLEDGE,
+    Action.REVOKE,
+)
 STATES = ("ACTIVE", "ACTIVE", "ACTIVE", "REDUCING", "HALTED")
 UNITS = ("price_e13", "eur_rate_e13", "tick_size_e13", "lot_size_e17")
 TIGHT: dict[str, dict[str, tuple[object, ...]]] = {
@@ -36,6 +44,9 @@ TIGHT: dict[str, dict[str, tuple[object, ...]]] = {
         "reference_max_age_ms": (50, 1000),
         "duplicate_window_s": (1, 3),
         "circuit_breaker_cooldown_s": (1, 5),
+        "circuit_breaker_probe_orders": (1, 2),
+        "kill_grace_s": (1, 30),
+        "heartbeat_interval_ms": (100, 5_000),
         "price_collar_bps": (5, 100),
         "circuit_breaker_threshold": ("0.1", "0.5"),
         "kill_switch_automatic": ("0.75", "0.95"),

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from streams.agents.lane import Lane, Services
 from streams.agents.references import References
-from streams.app import RowBytes, RowList, RowOf
+from streams.app import RowBytes, RowList, RowOf, load_incident_rules
 from streams.core.anomaly import BotProfile
 from streams.core.executions import Approval
+from streams.core.incident import Incident
 from streams.core.state import BotState
 from streams.engine.application import Outputs
 from streams.engine.tables import PartitionTable, WindowedPartitionTable
@@ -87,6 +88,7 @@ class World:
             references=self.references,
             signers=lambda number: log_signers(folder, f"test.example/{number}"),
             prefix="",
+            incident_rules=load_incident_rules(),
         )
         self._outputs = {number: Outputs() for number in range(PARTITIONS)}
         self.lanes = {n: Lane(n, tables(), self._outputs[n], self._services) for n in range(PARTITIONS)}
@@ -221,7 +223,10 @@ def tables() -> dict[str, Any]:
         TableName.DAILY_VALUE: WindowedPartitionTable(RowList(), DAY_US),
         TableName.RECENT_IDS: WindowedPartitionTable(RowList(), 60 * S_US),
         TableName.OPEN_ORDERS: PartitionTable(RowOf(Approval)),
+        TableName.POSITIONS: PartitionTable(RowList()),
         TableName.CONTROLS: PartitionTable(RowList()),
+        TableName.DEADLINES: PartitionTable(RowList()),
+        TableName.INCIDENTS: PartitionTable(RowOf(Incident)),
         TableName.LOG: PartitionTable(RowBytes()),
     }
 

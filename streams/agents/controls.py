@@ -1,4 +1,4 @@
-"""The controls agent: what named people order, and breakers that others open, from the moment this log says so."""
+"""The controls agent: what named people order, in force from the moment this log says so."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from streams.agents.alerts import CRITICAL, INFO, WARNING
+from streams.agents.deadlines import Kind
 from streams.core.breaker import Signal
 from streams.core.orders import TradingState
 from streams.core.reasons import Reason
-from streams.names import Topic
-from streams.wire.avro import DecodeError, Schema, decode, encode
 from streams.wire.commands import Action, Command, CommandRefusedError, Scope, check_command
-from streams.wire.headers import SIGNATURE, THUMBPRINT, cloud_event, find_headers
+from streams.wire.headers import SIGNATURE, THUMBPRINT, find_headers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from aiokafka.structs import ConsumerRecord
 
@@ -30,21 +29,29 @@ Row = list[Any]
 _SUBJECT_BYTES_MAX: Final = 64 * 1024
 _ALL: Final = "ALL"
 _COMMAND_AGE_MAX_US: Final = 600_000_000
+_SIGNALS: Final = {Action.HALT: Signal.PERSON_HALT, Action.REDUCE: Signal.PERSON_REDUCE}
+_SEVERITY: Final = {Action.KILL: CRITICAL, Action.HALT: CRITICAL, Action.REVOKE: CRITICAL, Action.REDUCE: WARNING}
 
 
 class ControlsAgent:
-    """Applies commands and breaker events to its partition."""
+    """Applies commands to its partition."""
 
     def __init__(self, lane: Lane, table: PartitionTable[Row]) -> None:
         self._lane = lane
         self._table = table
         given = [(row[0], key) for key, row in table.items() if key.startswith("COMMAND ")]
         self._given = deque(sorted(given))
+        self._later: list[Callable[[], object]] = []  # what follows the command's own event in the log
         self._apply: dict[Action, Callable[[Command, Person, ConsumerRecord], str]] = {
             Action.KILL: self._kill,
             Action.RELEASE: self._release,
             Action.REVOKE: self._revoke,
             Action.ACKNOWLEDGE: self._acknowledge,
+            Action.HALT: self._stop,
+            Action.REDUCE: self._stop,
+            Action.CLASSIFY: self._advance,
+            Action.REPORT: self._advance,
+            Action.COMPLETE: self._advance,
         }
 
     def kill_for(self, agent_id: str, operator: str, symbol: str, bot: BotState) -> str | None:
@@ -88,11 +95,14 @@ class ControlsAgent:
             approved_by=person.name,
             details={"action": command.action, "scope": f"{command.scope} {command.target}".strip(), "effect": text},
         )
-        severity = CRITICAL if command.action is Action.KILL else INFO
+        severity = _SEVERITY.get(command.action, INFO)
         message = f"{person.name}: {command.action} {command.scope} {command.target} ({command.reason}): {text}"
         lane.alerts.raise_alert(
             severity, f"COMMAND_{command.action}", message[:1000], agent_id=agent_id, cause_us=command.issued_at_us
         )
+        later, self._later = self._later, []
+        for act in later:
+            act()
 
     def _require_new(self, command: Command, appended_us: int) -> None:
         """Refuse a command that came before or is old: a recorded release must not work twice. A kill always does."""
@@ -116,9 +126,8 @@ class ControlsAgent:
         lane = self._lane
         if command.scope is Scope.BOT:
             bot = lane.bot(command.target)
-            bot.kill(command.command_id, person.name)
             before = bot.trading_state
-            bot.halt(Signal.PERSON_HALT, Reason.KILL_SWITCH_ENGAGED)
+            bot.kill(command.command_id, person.name)
             lane.bots.touch(command.target)
             self._publish(command, person, before, bot)
         else:
@@ -127,97 +136,79 @@ class ControlsAgent:
             if person.name not in row[1]:
                 row[1].append(person.name)
             self._table.put(scope, row)
-        self.mass_cancel(command.scope, command.target, Reason.KILL_SWITCH_ENGAGED, person.name, command.command_id)
+        lane.breakers.mass_cancel(
+            command.scope, command.target, Reason.KILL_SWITCH_ENGAGED, person.name, command.command_id
+        )
+        self._later.append(lambda: lane.incidents.on_kill(record, command))
         return f"{_scope_key(command)} stopped, open orders to be cancelled"
 
-    def _release(self, command: Command, person: Person, _record: ConsumerRecord) -> str:
-        lane = self._lane
+    def _stop(self, command: Command, person: Person, record: ConsumerRecord) -> str:
+        """Halt or reduce a bot or a market: open orders stay, and only another person releases it."""
+        lane, signal = self._lane, _SIGNALS[command.action]
+        if command.scope is Scope.MARKET:
+            self._later.append(lambda: lane.markets.stop(record, command.target, signal, person.name))
+            return f"MARKET {command.target} to {command.action}"
+        bot = lane.bot(command.target)
+        before = bot.trading_state
+        if signal is Signal.PERSON_HALT:
+            bot.halt(signal, Reason.TRADING_HALTED, person.name)
+        else:
+            bot.stop(signal, person.name)
+        lane.bots.touch(command.target)
+        self._publish(command, person, before, bot)
+        return f"{command.target} is {bot.trading_state}"
+
+    def _release(self, command: Command, person: Person, record: ConsumerRecord) -> str:
         if command.scope is not Scope.BOT:
-            row = self._table.get(_scope_key(command))
-            if row is None:
-                raise CommandRefusedError(f"scope: no kill is in force for {_scope_key(command)}")
-            if person.name in row[1]:
-                raise CommandRefusedError(f"issued_by: somebody else than {', '.join(row[1])} must release")
-            self._table.delete(_scope_key(command))
-            return f"{_scope_key(command)} released"
+            return self._release_wide(command, person, record)
+        lane = self._lane
         bot = lane.bots.get(command.target)
         if bot is None:
             raise CommandRefusedError(f"target: {command.target!r} is not known in this partition")
-        if not bot.may_release(person.name):
-            raise CommandRefusedError(f"issued_by: somebody else than {bot.kill_issued_by} must release")
+        _require_other(person, bot.stoppers())
         before = bot.trading_state
         bot.release()
         lane.bots.touch(command.target)
+        lane.deadlines.cancel(Kind.GRACE, command.target)
         self._publish(command, person, before, bot)
         return f"{command.target} released"
 
-    def _revoke(self, command: Command, person: Person, record: ConsumerRecord) -> str:
-        if command.scope is not Scope.BOT:
-            raise CommandRefusedError(f"scope: only a BOT's certificate can be revoked, is {command.scope}")
-        lane = self._lane
-        bot = lane.bot(command.target)
-        if bot.revoked_at_us is None:
-            bot.revoked_at_us = record.timestamp * 1000
-        lane.bots.touch(command.target)
-        self.mass_cancel(Scope.BOT, command.target, Reason.CERTIFICATE_REVOKED, person.name, command.command_id)
-        return f"certificate of {command.target} revoked, open orders to be cancelled"
+    def _release_wide(self, command: Command, person: Person, record: ConsumerRecord) -> str:
+        lane, scope = self._lane, _scope_key(command)
+        row = self._table.get(scope)
+        breaker = lane.markets.stoppers(command.target) if command.scope is Scope.MARKET else None
+        if row is None and breaker is None:
+            raise CommandRefusedError(f"scope: no kill or halt is in force for {scope}")
+        _require_other(person, (*(row[1] if row is not None else ()), *(breaker or ())))
+        if row is not None:
+            self._table.delete(scope)
+        if breaker is not None:
+            self._later.append(lambda: lane.markets.release(record, command.target, person.name))
+        return f"{scope} released"
 
-    def _publish(self, command: Command, person: Person, before: TradingState, bot: BotState) -> None:
-        if bot.trading_state is not before:
-            reason = bot.halt_reason or Reason.NONE
-            self._lane.anomaly.publish(command.target, before, bot.trading_state, reason, issued_by=person.name)
+    def _revoke(self, command: Command, person: Person, record: ConsumerRecord) -> str:
+        lane, agent_id = self._lane, command.target
+        lane.suspensions.revoke(agent_id, record.timestamp * 1000)
+        self._later.append(lambda: lane.suspensions.request(agent_id, command.reason, person.name))
+        lane.breakers.mass_cancel(Scope.BOT, agent_id, Reason.CERTIFICATE_REVOKED, person.name, command.command_id)
+        return f"certificate of {agent_id} revoked, open orders to be cancelled"
 
     def _acknowledge(self, command: Command, person: Person, _record: ConsumerRecord) -> str:
-        return f"{command.scope} {command.target} acknowledged by {person.name}"
+        effect = self._lane.suspensions.acknowledge(command.target) if command.scope is Scope.BOT else ""
+        return effect or f"{_scope_key(command)} acknowledged by {person.name}"
 
-    def mass_cancel(self, scope: Scope, target: str, reason: Reason, issued_by: str, cause_id: str) -> None:
-        """Tell the venues to cancel what is open. Source: RTS 6 Art. 12(1)."""
-        lane = self._lane
-        agent_id = target if scope is Scope.BOT else ""
-        value = encode(
-            Schema.MASS_CANCEL,
-            {
-                "mass_cancel_id": f"{lane.partition}-{cause_id}",
-                "scope": str(scope),
-                "target": target,
-                "agent_id": agent_id,
-                "reason": str(reason),
-                "issued_by": issued_by,
-                "event_time": lane.now_us,
-            },
-        )
-        headers = cloud_event("portcullis.mass-cancel", f"/lanes/{lane.partition}", f"{lane.partition}-{cause_id}")
-        lane.outputs.send(lane.services.topic(Topic.VENUE_COMMANDS), agent_id.encode(), value, headers)
+    def _advance(self, command: Command, person: Person, record: ConsumerRecord) -> str:
+        """Take a person's step about an incident."""
+        incidents = self._lane.incidents
+        after = incidents.after(command, person)
+        self._later.append(lambda: incidents.change(record, after))
+        return f"{after.incident_id}: {command.stage or command.action}; reports {after.reporting}"
 
-    def on_breaker_event(self, record: ConsumerRecord) -> None:
-        """Apply a breaker event that somebody else wrote, where it makes things stricter; only people loosen."""
-        lane = self._lane
-        try:
-            event = decode(Schema.BREAKER_EVENT, record.value or b"")
-        except DecodeError as error:
-            details = {"text": error.text[:500]}
-            lane.record_event(record, "RECORD_DEAD_LETTERED", "", None, outcome=error.reason, details=details)
-            return
-        own = event["event_id"].startswith(f"lane-{lane.partition}-")
-        if own or event["scope"] != "BOT" or (record.key or b"") != event["target"].encode():
-            return
-        bot = lane.bots.get(event["target"])
-        if bot is None or event["state"] == TradingState.ACTIVE:
-            return
-        before = bot.trading_state
-        bot.halt(Signal.PERSON_HALT, Reason.CIRCUIT_BREAKER_ACTIVE)
-        if bot.trading_state is before:
-            return
-        lane.record_event(
-            record,
-            "BREAKER_CHANGED",
-            event["target"],
-            bot,
-            subject=record.value,
-            state_before=before.value,
-            outcome=Reason.CIRCUIT_BREAKER_ACTIVE,
-            details={"issued_by": event["issued_by"][:100], "reason": event["reason"][:100]},
-        )
+    def _publish(self, command: Command, person: Person, before: TradingState, bot: BotState) -> None:
+        after = bot.trading_state
+        if after is not before:
+            reason = Reason.NONE if after is TradingState.ACTIVE else bot.halt_reason or Reason.CIRCUIT_BREAKER_ACTIVE
+            self._lane.breakers.publish(Scope.BOT, command.target, before, after, reason, issued_by=person.name)
 
     def _refuse(self, record: ConsumerRecord, value: bytes, signature: bytes, error: CommandRefusedError) -> None:
         lane = self._lane
@@ -237,3 +228,10 @@ class ControlsAgent:
 
 def _scope_key(command: Command) -> str:
     return f"{command.scope} {command.target}".strip()
+
+
+def _require_other(person: Person, stoppers: Iterable[str]) -> None:
+    """Refuse who stopped it to release it (RTS 6 Art. 15(3))."""
+    names = tuple(stoppers)
+    if person.name in names:
+        raise CommandRefusedError(f"issued_by: somebody else than {' '.join(names)} must release")

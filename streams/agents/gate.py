@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from streams.agents.alerts import CRITICAL, WARNING
+from streams.core.exposure import FLAT
 from streams.core.gate import Decision, Situation, apply, counted_value_e5, decide, is_entering, remembered_id
 from streams.core.orders import Failure
 from streams.core.reasons import DeadLetterReason, Reason
@@ -108,8 +109,9 @@ class GateAgent:
         authenticated = not identity
         entering = is_entering(order)
         reference = lane.references.get(order.symbol)
-        score = None
+        score, exposure = None, FLAT
         if authenticated and entering:
+            exposure = lane.post_trade.positions.get(order.agent_id, order.symbol)
             score = lane.anomaly.score(order, reference, received_us, policy.max_order_qty_e17.get(order.symbol))
         day_us = day_start_us(received_us)
         daily_e5 = lane.daily_value.get(order.agent_id, day_us) or 0
@@ -124,12 +126,13 @@ class GateAgent:
             authenticated=authenticated,
             bot=bot,
             kill=lane.controls.kill_for(order.agent_id, policy.operator, order.symbol, bot),
-            market_state=lane.references.market_state(order.symbol),
+            market_state=lane.markets.state(order.symbol),
             reference=reference,
             reference_live=lane.references_live,
             daily_value_e5=daily_e5,
             seen=lane.recent.seen(order.agent_id, order.cl_ord_id, received_us, window_us),
             score=None if score is None else score.value,
+            exposure=exposure,
         )
         decision = decide(order, situation)
         before = bot.trading_state
@@ -164,9 +167,13 @@ class GateAgent:
         )
         self._write(record, verdict, bot, before, score)
         if authenticated:
-            lane.anomaly.after(record, order, decision, bot, before, score)
+            lane.anomaly.after(order, decision, score)
+            lane.breakers.after_order(record, policy, bot, before, score)
+            if policy.heartbeat_interval_ms:
+                lane.heartbeats.watch(order.agent_id, policy, bot)
         if decision.approved:
             lane.post_trade.on_approval(order, verdict, registration)
+            lane.markets.on_approval(record, order.symbol)
         elif not authenticated:
             message = f"a message in the name of {order.agent_id} was not signed by it: {decision.failures[0].observed}"
             cause_us = record.timestamp * 1000

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from streams.agents.alerts import Alerts
 from streams.agents.anomaly import AnomalyAgent
+from streams.agents.breakers import BreakersAgent
 from streams.agents.controls import ControlsAgent
+from streams.agents.deadlines import Deadlines, Kind
 from streams.agents.gate import VERIFIED_BY, GateAgent
+from streams.agents.heartbeats import HeartbeatsAgent
+from streams.agents.incidents import IncidentsAgent
 from streams.agents.journal import Journal
+from streams.agents.markets import MarketsAgent
 from streams.agents.post_trade import PostTradeAgent
 from streams.agents.recent import RecentIds
 from streams.agents.registry import RegistryAgent
 from streams.agents.schedule import ScheduleWatch
+from streams.agents.suspensions import SuspensionsAgent
 from streams.core.state import BotState
 from streams.names import TableName, Topic
 from streams.wire.decisions import AuditEvent, encode_audit_head
@@ -23,7 +29,9 @@ if TYPE_CHECKING:
 
     from aiokafka.structs import ConsumerRecord
 
+    from streams.agents.deadlines import Due
     from streams.agents.references import References
+    from streams.core.incident_rules import IncidentRules
     from streams.engine.application import Outputs
     from streams.engine.tables import PartitionTable, WindowedPartitionTable
     from streams.wire.decisions import ScoreDetail
@@ -39,10 +47,35 @@ class Services:
     references: References
     signers: Callable[[int], LogSigners]  # of a partition's log
     prefix: str
+    incident_rules: IncidentRules
 
     def topic(self, topic: Topic) -> str:
         """Return a topic's name on the cluster."""
         return self.prefix + topic
+
+
+class Cause(Protocol):
+    """What an event's cause is known by: a record's topic, offset and append time (milliseconds), or a deadline."""
+
+    @property
+    def topic(self) -> str:
+        """Return the record's topic, or nothing."""
+
+    @property
+    def offset(self) -> int:
+        """Return the record's offset, or -1."""
+
+    @property
+    def timestamp(self) -> int:
+        """Return the record's append time, or the deadline, in milliseconds UTC."""
+
+
+class Moment(NamedTuple):
+    """The clock as a cause."""
+
+    topic: str
+    offset: int
+    timestamp: int
 
 
 class Lane:
@@ -62,23 +95,41 @@ class Lane:
         self.journal = Journal(tables[TableName.LOG], outputs, services.signers(partition), names)
         self.recent = RecentIds(tables[TableName.RECENT_IDS])
         self.alerts = Alerts(self)
+        self.deadlines = Deadlines(tables[TableName.DEADLINES])
         self.schedule = ScheduleWatch(self)
         self.registry = RegistryAgent(self, tables[TableName.AGENTS])
         self.anomaly = AnomalyAgent(self, tables[TableName.SCORES])
+        self.breakers = BreakersAgent(self)
+        self.markets = MarketsAgent(self, tables[TableName.CONTROLS])
+        self.suspensions = SuspensionsAgent(self)
+        self.incidents = IncidentsAgent(self, tables[TableName.INCIDENTS])
+        self.heartbeats = HeartbeatsAgent(self)
         self.controls = ControlsAgent(self, tables[TableName.CONTROLS])
-        self.post_trade = PostTradeAgent(self, tables[TableName.OPEN_ORDERS])
+        self.post_trade = PostTradeAgent(self, tables[TableName.OPEN_ORDERS], tables[TableName.POSITIONS])
         self.gate = GateAgent(self)
         self._agents = {
             services.topic(Topic.AGENTS_COMMANDS): self.controls.on_command,
-            services.topic(Topic.RISK_CIRCUIT_BREAKERS): self.controls.on_breaker_event,
+            services.topic(Topic.RISK_CIRCUIT_BREAKERS): self.breakers.on_event,
             services.topic(Topic.AGENTS_REGISTRY): self.registry.on_record,
             services.topic(Topic.TRADES_EXECUTED): self.post_trade.on_report,
         }
         self._orders = services.topic(Topic.ORDERS_REQUESTED)
+        self._heartbeats = services.topic(Topic.AGENTS_HEARTBEATS)
+        self._on_due: dict[Kind, Callable[[Due], None]] = {
+            Kind.GRACE: self.suspensions.on_grace_over,
+            Kind.HEARTBEAT: self.heartbeats.on_silence,
+            Kind.DUTY: self.incidents.on_overdue,
+        }
 
     def prepare(self, record: ConsumerRecord) -> object:
-        """Decode an order and check its signature, in a thread; other topics have little traffic."""
-        return self.gate.prepare(record) if record.topic == self._orders else None
+        """Decode what bots sign and check the signature, in a thread; other topics have little traffic."""
+        if record.topic == self._orders:
+            return self.gate.prepare(record)
+        return self.heartbeats.prepare(record) if record.topic == self._heartbeats else None
+
+    def due_us(self) -> int | None:
+        """Return when the next deadline is, so that it is kept without traffic too."""
+        return self.deadlines.next_us()
 
     def begin(self, now_us: int) -> None:
         """Start a micro-batch at its decision time, or the log's last where this worker's clock is behind it."""
@@ -90,11 +141,18 @@ class Lane:
         """Give a record to its agent."""
         if record.topic == self._orders:
             self.gate.on_order(record, prepared)
+        elif record.topic == self._heartbeats:
+            self.heartbeats.on_record(record, prepared)
         else:
             self._agents[record.topic](record)
 
     def finish(self) -> None:
-        """End the micro-batch: forget what is over, write the log's leaves, checkpoint and proven approvals."""
+        """End the micro-batch: keep deadlines, forget what is over, write leaves, checkpoint and proven approvals.
+
+        Deadlines come last: a command or sign of life that came in time is in an earlier record.
+        """
+        for due in self.deadlines.passed(self.now_us):
+            self._on_due[due.kind](due)
         self.recent.finish(self.journal.next_index)
         self.gate.expire()
         self.post_trade.expire()
@@ -116,9 +174,21 @@ class Lane:
         self.bots.touch(agent_id)
         return bot.audit_seq
 
+    @staticmethod
+    def clock(due_us: int) -> Cause:
+        """Return a deadline as the cause of what follows."""
+        return Moment("", -1, due_us // 1000)
+
+    def clock_event(self, due: Due, agent_id: str, bot: BotState | None, **fields: Any) -> None:  # noqa: ANN401
+        """Append what a deadline has decided: a replay reads it here and looks at no clock."""
+        before = "ACTIVE" if bot is None else bot.trading_state.value
+        self.record_event(
+            self.clock(due.due_us), "DEADLINE_PASSED", agent_id, bot, **{"state_before": before, **fields}
+        )
+
     def record_event(
         self,
-        record: ConsumerRecord,
+        record: Cause,
         event_type: str,
         agent_id: str,
         bot: BotState | None,
@@ -130,7 +200,7 @@ class Lane:
 
     def event(  # noqa: PLR0913 - an event has many fields, and each is said by name
         self,
-        record: ConsumerRecord,
+        record: Cause,
         event_type: str,
         agent_id: str,
         bot: BotState | None,

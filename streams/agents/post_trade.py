@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streams.agents.alerts import CRITICAL
+from streams.agents.positions import Positions
 from streams.core.executions import Approval, ExecutionReport, Finding, findings, value_eur_e5
 from streams.core.orders import MsgType
 from streams.names import Topic
@@ -47,11 +48,12 @@ class _Known(NamedTuple):
 class PostTradeAgent:
     """Knows the open orders of its partition."""
 
-    def __init__(self, lane: Lane, table: PartitionTable[Approval]) -> None:
+    def __init__(self, lane: Lane, table: PartitionTable[Approval], positions: PartitionTable[str]) -> None:
         self._lane = lane
         self._table = table
-        closed = [(row.closed_at_us, key) for key, row in table.items() if row.closed_at_us]
-        self._closed = deque(sorted(closed))
+        rows = list(table.items())
+        self._closed = deque(sorted((row.closed_at_us, key) for key, row in rows if row.closed_at_us))
+        self.positions = Positions(positions, ((key.partition(" ")[0], row) for key, row in rows))
         self._topic = lane.services.topic(Topic.REPORTS_REGULATOR)
 
     def on_approval(self, order: Order, verdict: Verdict, registration: Registration) -> None:
@@ -68,7 +70,12 @@ class PostTradeAgent:
             verdict.decision_time_us,
             registration.policy.policy_id,
         )
-        self._table.put(_key(order.agent_id, order.cl_ord_id), approval)
+        key = _key(order.agent_id, order.cl_ord_id)
+        before = self._table.get(key)
+        if before is not None:  # the identifier's window is over; the venue knows the newer order by it
+            self.positions.opened(order.agent_id, before, -before.leaves_e17)
+        self._table.put(key, approval)
+        self.positions.opened(order.agent_id, approval, approval.leaves_e17)
 
     def on_report(self, record: ConsumerRecord) -> None:
         """Check a venue's report against its approval; log it, record a trade for the regulator, alert on findings."""
@@ -98,10 +105,13 @@ class PostTradeAgent:
             details=known.details() | {"findings": " ".join(found), "repeated": str(repeated).lower()},
         )
         if report.is_trade and not repeated:
+            self.positions.traded(report)
             self._record(report, known, found)
             lane.anomaly.on_execution(report)
         if approval is not None and not repeated:
+            leaves_e17 = approval.leaves_e17
             self._advance(key, approval, report)
+            self.positions.opened(report.agent_id, approval, approval.leaves_e17 - leaves_e17)
         if found and not repeated:
             message = f"execution {report.exec_id} of {report.agent_id}: {', '.join(found)}"
             lane.alerts.raise_alert(

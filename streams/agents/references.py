@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import TYPE_CHECKING
 
+from streams.core.breaker import strictest
 from streams.core.orders import TradingState
 from streams.wire.avro import DecodeError, Schema, decode
 from streams.wire.messages import decode_reference_price
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from streams.core.orders import ReferencePrice
 
 _LOG = logging.getLogger(__name__)
+_LANE = re.compile(r"lane-\d{1,4}-")
+_WRITERS_MAX = 10_000
 
 
 class References:
@@ -24,7 +28,7 @@ class References:
 
     def __init__(self) -> None:
         self._prices: dict[str, ReferencePrice] = {}
-        self._halted: dict[str, TradingState] = {}
+        self._stopped: dict[str, dict[str, TradingState]] = {}  # by market and writer
         self._live: Callable[[], bool] = lambda: False
 
     def attach(self, live: Callable[[], bool]) -> None:
@@ -40,9 +44,15 @@ class References:
         """Return the market's latest reference price, or None."""
         return self._prices.get(symbol)
 
-    def market_state(self, symbol: str) -> TradingState:
-        """Return the state of the market's breaker."""
-        return self._halted.get(symbol, TradingState.ACTIVE) if self._halted else TradingState.ACTIVE
+    def market_state(self, symbol: str, but_of: int) -> TradingState:
+        """Return the strictest state of the market's breakers, but for those of one lane, which knows its own."""
+        if not self._stopped or symbol not in self._stopped:
+            return TradingState.ACTIVE
+        own, state = _writer(f"lane-{but_of}-"), TradingState.ACTIVE
+        for writer, said in self._stopped[symbol].items():
+            if writer != own:
+                state = strictest(state, said)
+        return state
 
     def on_price(self, record: ConsumerRecord) -> None:
         """Take a record of `markets.reference`."""
@@ -71,7 +81,17 @@ class References:
             return
         if event["scope"] != "MARKET" or (record.key or b"") != event["target"].encode():
             return
+        writers = self._stopped.setdefault(event["target"], {})
+        writer = _writer(event["event_id"])
         if event["state"] == TradingState.ACTIVE:
-            self._halted.pop(event["target"], None)
-        else:
-            self._halted[event["target"]] = TradingState(event["state"])
+            writers.pop(writer, None)
+        elif writer in writers or len(writers) < _WRITERS_MAX:
+            writers[writer] = TradingState(event["state"])
+        if not writers:
+            del self._stopped[event["target"]]
+
+
+def _writer(event_id: str) -> str:
+    """Return who wrote an event: a lane by its number, anybody else by no name."""
+    found = _LANE.match(event_id)
+    return "" if found is None else found[0]

@@ -80,6 +80,10 @@ class DocumentReader:
         for name in sorted(self._fields):
             self.note(name[:40], "no such field", self._fields[name])
 
+    def has(self, name: str) -> bool:
+        """Say whether there is a field that nobody took."""
+        return name in self._fields
+
     def take(self, name: str) -> Any:  # noqa: ANN401 - any JSON value
         """Return a field's value as it is."""
         return self._fields.pop(name, _MISSING)
@@ -126,17 +130,20 @@ class DocumentReader:
             self.note(name, f"different texts of the form {form.pattern}", values)
         return frozenset(good)
 
-    def integer(self, name: str, least: int, most: int) -> int:
-        """Return a whole number from `least` to `most`."""
+    def integer(self, name: str, least: int, most: int, *, default: int | None = None) -> int:
+        """Return a whole number from `least` to `most`, the default where there is one and no such field."""
         value = self.take(name)
+        if value is _MISSING and default is not None:
+            return default
         if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
             return value
         self.note(name, f"a whole number from {least} to {most}", value)
         return least
 
-    def decimal(self, name: str, scale: int, most: int) -> int:
-        """Return decimal text above zero as a fixed-point integer of at most `most`."""
-        return self._decimal(name, self.take(name), scale, most)
+    def decimal(self, name: str, scale: int, most: int, *, default: int | None = None) -> int:
+        """Return decimal text above zero as a fixed-point integer of at most `most`; the default as `integer`."""
+        value = self.take(name)
+        return default if value is _MISSING and default is not None else self._decimal(name, value, scale, most)
 
     def decimals(self, name: str, key_form: re.Pattern[str], scale: int, most: int) -> dict[str, int]:
         """Return an object whose keys have the given form and whose values are decimal text above zero."""

@@ -82,6 +82,11 @@ class Approval:
     executed_e17: int = 0
     closed_at_us: int = 0
 
+    @property
+    def leaves_e17(self) -> int:
+        """Return what may still trade."""
+        return 0 if self.closed_at_us else max(self.order_qty_e17 - self.executed_e17, 0)
+
     def to_row(self) -> list[Any]:
         """Return the approval as a list; decimals beyond 64 bits are text."""
         return [

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from streams.core.breaker import Signal, score_signal
 from streams.core.limits import LIMIT_CHECKS, is_well_formed_id
+from streams.core.orders import TradingState
 from streams.core.permissions import PERMISSION_CHECKS, not_registered
 from streams.core.reasons import FAILURES, Reason
 from streams.core.situation import Applies, Check, CheckFunction, Facts, Situation, is_entering
@@ -36,6 +37,7 @@ _CANCEL_CHECKS: Final[tuple[CheckFunction, ...]] = tuple(
     check for _, applies, check in CHECKS if applies is Applies.ALL
 )
 _NONE: Final = Reason.NONE
+_REDUCING: Final = TradingState.REDUCING
 _THROTTLE: Final = Reason.EXECUTION_THROTTLE_TRIPPED
 _VALUE_MAX_E5: Final = 10**38 - 1  # what the verdict's decimal holds
 
@@ -85,12 +87,12 @@ def apply(order: Order, situation: Situation, decision: Decision) -> None:
     received_us = bot.received_us = bot.received_at(situation.received_us)
     bot.rate.add(received_us)
     entering = is_entering(order)
-    if entering:
-        bot.cool_down(situation.now_us)
-        if situation.score is not None and not situation.score <= policy.breaker_threshold:
-            _act_on_score(situation.score, situation.now_us, policy, bot)
+    if entering and situation.score is not None and not situation.score <= policy.breaker_threshold:
+        _act_on_score(situation.score, situation.now_us, policy, bot)
     if decision.approved:
         if entering:
+            if bot.trading_state is _REDUCING and bot.is_half_open(situation.now_us):
+                _probe(situation.score, policy, bot)
             bot.executions.add(received_us, policy.execution_window_s * 1_000_000)
             bot.consecutive_failures = 0
     elif decision.reason in FAILURES:
@@ -106,7 +108,14 @@ def _act_on_score(score: float, now_us: int, policy: Policy, bot: BotState) -> N
     signal = score_signal(score, breaker_threshold=policy.breaker_threshold, kill_threshold=policy.kill_threshold)
     if signal is Signal.SCORE_ABOVE_KILL:
         bot.halt(signal, Reason.CIRCUIT_BREAKER_ACTIVE)
-    bot.open_breaker(now_us + policy.breaker_cooldown_s * 1_000_000, score)
+        bot.suspend(now_us)
+    bot.trip(now_us, policy.breaker_cooldown_s * 1_000_000, score)
+
+
+def _probe(score: float | None, policy: Policy, bot: BotState) -> None:
+    """Count an approved order while half-open; one that only lowers exposure may be less than calm: it says nothing."""
+    if score is not None and score <= policy.breaker_reset:
+        bot.probe(policy.breaker_probe_orders)
 
 
 def counted_value_e5(order: Order, decision: Decision) -> int:

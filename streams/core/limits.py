@@ -1,4 +1,4 @@
-"""Checks 16 to 28: whether the message is well formed and within every limit of the policy."""
+"""Checks 17 to 29: whether the message is well formed and within every limit of the policy."""
 
 from __future__ import annotations
 

@@ -1,15 +1,17 @@
-"""Checks 1 to 15: who sends, whether anything forbids the bot to trade, and where and when it may."""
+"""Checks 1 to 16: who sends, whether anything forbids the bot to trade, and where and when it may."""
 
 from __future__ import annotations
 
 from typing import Final
 
+from streams.core.exposure import reduces
 from streams.core.orders import Failure, Order, TradingState
 from streams.core.reasons import Reason
 from streams.core.situation import Applies, Check, Facts, Situation
 from streams.core.texts import names_text, shown, time_text
 
 _ACTIVE: Final = TradingState.ACTIVE
+_REDUCING: Final = TradingState.REDUCING
 _HALTED: Final = TradingState.HALTED
 
 
@@ -54,6 +56,12 @@ def _certificate_not_revoked(_order: Order, situation: Situation, facts: Facts) 
     return _of_identity(situation, Reason.CERTIFICATE_REVOKED) if situation.identity else None
 
 
+def _certificate_not_suspended(_order: Order, _situation: Situation, facts: Facts) -> Failure | None:
+    if facts.bot.suspended_at_us is None:
+        return None
+    return Failure(Reason.CERTIFICATE_SUSPENDED, "not suspended", time_text(facts.bot.suspended_at_us), "TIME")
+
+
 def _policy_in_force(_order: Order, _situation: Situation, facts: Facts) -> Failure | None:
     policy = facts.policy
     if policy.valid_from_us <= facts.received_us < policy.valid_until_us:
@@ -84,20 +92,42 @@ def _not_halted(_order: Order, _situation: Situation, facts: Facts) -> Failure |
     return Failure(Reason.TRADING_HALTED, _ACTIVE.value, _HALTED.value, "STATE")
 
 
-def _breaker_closed(_order: Order, situation: Situation, facts: Facts) -> Failure | None:
-    threshold, score, bot = facts.policy.breaker_threshold, situation.score, facts.bot
+def _breaker_closed(order: Order, situation: Situation, facts: Facts) -> Failure | None:
+    failure = _raising_forbidden(situation, facts)
+    if failure is None or (_lowering_allowed(situation, facts) and reduces(order, situation.exposure)):
+        return None
+    return failure
+
+
+def _raising_forbidden(situation: Situation, facts: Facts) -> Failure | None:
+    """Return why an order may not raise the bot's exposure, or None where it may."""
+    policy, score, bot, now_us = facts.policy, situation.score, facts.bot, situation.now_us
+    threshold = policy.breaker_threshold
     if score is None:
         if situation.authenticated:
-            return Failure(Reason.CIRCUIT_BREAKER_ACTIVE, str(threshold), "missing", "SCORE")
+            return _score_failure(threshold, "missing")
     elif not score <= threshold:  # so that a score that is no number fails too
-        return Failure(Reason.CIRCUIT_BREAKER_ACTIVE, str(threshold), str(score), "SCORE")
-    if situation.now_us < bot.breaker_open_until_us:
+        return _score_failure(threshold, str(score))
+    if now_us < bot.breaker_open_until_us:
         if bot.breaker_score is None:
-            return Failure(Reason.CIRCUIT_BREAKER_ACTIVE, _ACTIVE.value, bot.trading_state.value, "STATE")
-        return Failure(Reason.CIRCUIT_BREAKER_ACTIVE, str(threshold), str(bot.breaker_score), "SCORE")
-    if situation.market_state is not _ACTIVE:
-        return Failure(Reason.CIRCUIT_BREAKER_ACTIVE, _ACTIVE.value, situation.market_state.value, "STATE")
-    return None
+            return _state_failure(bot.trading_state)
+        return _score_failure(threshold, str(bot.breaker_score))
+    if bot.trading_state is _REDUCING and score is not None and not score <= policy.breaker_reset:
+        return _score_failure(policy.breaker_reset, str(score))
+    return None if situation.market_state is _ACTIVE else _state_failure(situation.market_state)
+
+
+def _lowering_allowed(situation: Situation, facts: Facts) -> bool:
+    score = situation.score
+    return score is not None and score <= facts.policy.kill_threshold and situation.market_state is not _HALTED
+
+
+def _score_failure(limit: float, observed: str) -> Failure:
+    return Failure(Reason.CIRCUIT_BREAKER_ACTIVE, str(limit), observed, "SCORE")
+
+
+def _state_failure(state: TradingState) -> Failure:
+    return Failure(Reason.CIRCUIT_BREAKER_ACTIVE, _ACTIVE.value, state.value, "STATE")
 
 
 def _not_restricted(order: Order, _situation: Situation, facts: Facts) -> Failure | None:
@@ -140,6 +170,7 @@ PERMISSION_CHECKS: Final[tuple[Check, ...]] = (
     (Reason.CERTIFICATE_INVALID, Applies.ALL, _certificate_trusted),
     (Reason.CERTIFICATE_EXPIRED, Applies.ALL, _certificate_in_time),
     (Reason.CERTIFICATE_REVOKED, Applies.ALL, _certificate_not_revoked),
+    (Reason.CERTIFICATE_SUSPENDED, Applies.ENTERING, _certificate_not_suspended),
     (Reason.POLICY_NOT_IN_FORCE, Applies.ENTERING, _policy_in_force),
     (Reason.TESTING_OVERDUE, Applies.ENTERING, _tested),
     (Reason.KILL_SWITCH_ENGAGED, Applies.ENTERING, _no_kill),

@@ -31,6 +31,7 @@ _PEOPLE_MAX: Final = 32
 _DOCUMENTS_MAX: Final = 64
 _HOLIDAYS_MAX: Final = 366
 _DAY_S: Final = 86_400
+_HOUR_MS: Final = 3_600_000
 _DAY_MS: Final = 86_400_000
 
 
@@ -89,7 +90,11 @@ class Policy:
     kill_switch_manual: bool
     kill_threshold: float
     breaker_threshold: float
+    breaker_reset: float
     breaker_cooldown_s: int
+    breaker_probe_orders: int
+    kill_grace_s: int
+    heartbeat_interval_ms: int
     max_consecutive_failures: int
     price_collar_bps: int
     message_rate_max_per_s: int
@@ -187,6 +192,9 @@ def _risk_controls(reader: DocumentReader) -> dict[str, Any]:
     breaker_e4 = reader.decimal("circuit_breaker_threshold", _SCORE_SCALE, 9_999)
     if breaker_e4 > kill_e4:
         reader.note("circuit_breaker_threshold", "at most kill_switch_automatic", breaker_e4)
+    reset_e4 = reader.decimal("circuit_breaker_reset", _SCORE_SCALE, 9_999, default=breaker_e4 * 4 // 5)
+    if reset_e4 > breaker_e4:
+        reader.note("circuit_breaker_reset", "at most circuit_breaker_threshold", reset_e4)
     manual = reader.flag("kill_switch_manual")
     if not manual:
         reader.note("kill_switch_manual", "true (RTS 6 Art. 12)", manual)
@@ -194,7 +202,12 @@ def _risk_controls(reader: DocumentReader) -> dict[str, Any]:
         "kill_switch_manual": manual,
         "kill_threshold": kill_e4 / 10**_SCORE_SCALE,
         "breaker_threshold": breaker_e4 / 10**_SCORE_SCALE,
+        "breaker_reset": reset_e4 / 10**_SCORE_SCALE,
         "breaker_cooldown_s": reader.integer("circuit_breaker_cooldown_s", 1, _DAY_S),
+        "breaker_probe_orders": reader.integer("circuit_breaker_probe_orders", 1, 1_000, default=5),
+        "kill_grace_s": reader.integer("kill_grace_s", 1, _DAY_S, default=300),
+        # 0: the bot sends no heartbeats, and nobody misses them.
+        "heartbeat_interval_ms": reader.integer("heartbeat_interval_ms", 100, _HOUR_MS, default=0),
         "max_consecutive_failures": reader.integer("max_consecutive_failures", 1, 1_000),
         "price_collar_bps": reader.integer("price_collar_bps", 1, 10_000),
         "message_rate_max_per_s": reader.integer("message_rate_max_per_s", 1, 100_000),

@@ -16,6 +16,7 @@ class Reason(StrEnum):
     CERTIFICATE_INVALID = "CERTIFICATE_INVALID"
     CERTIFICATE_EXPIRED = "CERTIFICATE_EXPIRED"
     CERTIFICATE_REVOKED = "CERTIFICATE_REVOKED"
+    CERTIFICATE_SUSPENDED = "CERTIFICATE_SUSPENDED"
     POLICY_NOT_IN_FORCE = "POLICY_NOT_IN_FORCE"
     TESTING_OVERDUE = "TESTING_OVERDUE"
     KILL_SWITCH_ENGAGED = "KILL_SWITCH_ENGAGED"
@@ -69,6 +70,7 @@ RULES: dict[Reason, ReasonRule] = {
     Reason.CERTIFICATE_INVALID: ReasonRule("the certificate chain is not trusted", _OTHER, "RFC 5280 s. 6"),
     Reason.CERTIFICATE_EXPIRED: ReasonRule("the certificate is not valid now", _OTHER, "RFC 5280 s. 4.1.2.5"),
     Reason.CERTIFICATE_REVOKED: ReasonRule("the certificate is revoked", _OTHER, "RFC 5280 s. 5"),
+    Reason.CERTIFICATE_SUSPENDED: ReasonRule("the certificate is suspended", _OTHER, "RFC 5280 s. 5.3.1"),
     Reason.POLICY_NOT_IN_FORCE: ReasonRule("the policy is not in force now", _OTHER, "RTS 6 Art. 8"),
     Reason.TESTING_OVERDUE: ReasonRule("a test of the bot is overdue", _OTHER, "RTS 6 Art. 9, 10, 18(4)"),
     Reason.KILL_SWITCH_ENGAGED: ReasonRule("a kill is in force for the scope", _OTHER, "RTS 6 Art. 12"),

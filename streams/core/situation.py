@@ -11,6 +11,7 @@ from streams.core.orders import Failure, MsgType, Order, OrdType, ReferencePrice
 from streams.core.reasons import Reason
 
 if TYPE_CHECKING:
+    from streams.core.exposure import Exposure
     from streams.core.policy import Policy
     from streams.core.state import BotState
 
@@ -38,6 +39,7 @@ class Situation:
     daily_value_e5: int
     seen: bool
     score: float | None
+    exposure: Exposure
 
 
 class Facts:

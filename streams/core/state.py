@@ -5,16 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from streams.core.breaker import Signal, next_state
+from streams.core.breaker import Breaker, Signal, breaker_fields
 from streams.core.errors import PortcullisError
-from streams.core.orders import TradingState
 from streams.core.reasons import Reason
 from streams.core.windows import RateCounter, WindowCounter
 
-ROW_VERSION: Final = 1
-_FIXED_COLUMNS: Final = 15
-_REDUCING: Final = TradingState.REDUCING
-_HALTED: Final = TradingState.HALTED
+ROW_VERSION: Final = 2
+_FIXED_COLUMNS: Final = 20
 
 
 class StateRowError(PortcullisError):
@@ -22,21 +19,20 @@ class StateRowError(PortcullisError):
 
 
 @dataclass(slots=True)
-class BotState:
+class BotState(Breaker):
     """One registered bot as its partition's gate knows it. Times in microseconds UTC."""
 
     audit_seq: int = 0
     received_us: int = 0
     registered_policy: str | None = None
-    trading_state: TradingState = TradingState.ACTIVE
     halt_reason: Reason | None = None
-    breaker_open_until_us: int = 0
-    breaker_score: float | None = None
     kill_command: str | None = None
-    kill_issued_by: str | None = None
+    suspended_at_us: int | None = None
     revoked_at_us: int | None = None
     consecutive_failures: int = 0
     throttle_tripped_at: int = 0
+    heartbeat_us: int = 0
+    heartbeat_sent_us: int = 0
     executions: WindowCounter = field(default_factory=WindowCounter)
     rate: RateCounter = field(default_factory=RateCounter)
 
@@ -46,42 +42,34 @@ class BotState:
             return append_us
         return self.received_us
 
-    def halt(self, signal: Signal, reason: Reason) -> None:
+    def halt(self, signal: Signal, reason: Reason, person: str | None = None) -> None:
         """Let a signal that halts take effect; the first reason stays."""
-        self.trading_state = next_state(self.trading_state, signal)
+        self.stop(signal, person)
         if self.halt_reason is None:
             self.halt_reason = reason
 
-    def open_breaker(self, until_us: int, score: float | None) -> None:
-        """Open the breaker until a moment; a breaker that is open longer stays open longer."""
-        self.trading_state = next_state(self.trading_state, Signal.SCORE_ABOVE_BREAKER)
-        self.breaker_open_until_us = max(self.breaker_open_until_us, until_us)
-        # A row of JSON holds no NaN: what is no score is not kept, so that a restart changes nothing.
-        self.breaker_score = score if score is not None and 0.0 <= score <= 1.0 else None
+    def suspend(self, at_us: int) -> None:
+        """Suspend the certificate until a person releases the bot or it is revoked; the first moment stays."""
+        if self.suspended_at_us is None:
+            self.suspended_at_us = at_us
 
-    def cool_down(self, now_us: int) -> None:
-        """Close the breaker if its time is over."""
-        if self.trading_state is _REDUCING and now_us >= self.breaker_open_until_us:
-            self.trading_state = next_state(self.trading_state, Signal.COOLDOWN_OVER)
-            self.breaker_open_until_us, self.breaker_score = 0, None
+    def revoke(self, at_us: int) -> None:
+        """Revoke the certificate for good; the first moment stays."""
+        if self.revoked_at_us is None:
+            self.revoked_at_us = at_us
 
-    def kill(self, command_id: str, issued_by: str) -> None:
+    def kill(self, command_id: str, person: str) -> None:
         """Engage the bot's own kill; further kills add their issuers to those who may not release."""
-        if self.kill_command is None or self.kill_issued_by is None:
-            self.kill_command, self.kill_issued_by = command_id, issued_by
-        elif issued_by not in self.kill_issued_by.split():
-            self.kill_issued_by = f"{self.kill_issued_by} {issued_by}"
-
-    def may_release(self, person: str) -> bool:
-        """Tell whether the person is none of those who issued a kill that is in force (RTS 6 Art. 15(3))."""
-        return self.kill_issued_by is None or person not in self.kill_issued_by.split()
+        self.halt(Signal.PERSON_HALT, Reason.KILL_SWITCH_ENGAGED, person)
+        if self.kill_command is None:
+            self.kill_command = command_id
 
     def release(self) -> None:
-        """Clear what a person's RELEASE clears: kill, halt, breaker, throttle and failures; never a revocation."""
-        self.trading_state = next_state(self.trading_state, Signal.PERSON_RELEASE)
+        """Clear what a person's RELEASE clears: kill, halt, breaker, suspension, throttle, failures; no revocation."""
+        self.close()
         self.halt_reason = None
-        self.breaker_open_until_us, self.breaker_score = 0, None
-        self.kill_command, self.kill_issued_by = None, None
+        self.kill_command = None
+        self.suspended_at_us = None
         self.throttle_tripped_at = 0
         self.consecutive_failures = 0
 
@@ -89,18 +77,18 @@ class BotState:
         """Return the state as a flat list of integers, floats, texts and None; the version leads."""
         return [
             ROW_VERSION,
+            *self.breaker_row(),
             self.audit_seq,
             self.received_us,
             self.registered_policy,
-            self.trading_state.value,
             None if self.halt_reason is None else self.halt_reason.value,
-            self.breaker_open_until_us,
-            self.breaker_score,
             self.kill_command,
-            self.kill_issued_by,
+            self.suspended_at_us,
             self.revoked_at_us,
             self.consecutive_failures,
             self.throttle_tripped_at,
+            self.heartbeat_us,
+            self.heartbeat_sent_us,
             self.executions.start_us,
             self.executions.count,
             *self.rate.to_row(),
@@ -115,18 +103,18 @@ class BotState:
         if len(row) <= _FIXED_COLUMNS or row[0] != ROW_VERSION:
             raise StateRowError(f"bot row: not version {ROW_VERSION} with over {_FIXED_COLUMNS} columns: {row[:1]}")
         return cls(
-            audit_seq=row[1],
-            received_us=row[2],
-            registered_policy=row[3],
-            trading_state=TradingState(row[4]),
-            halt_reason=None if row[5] is None else Reason(row[5]),
-            breaker_open_until_us=row[6],
-            breaker_score=row[7],
-            kill_command=row[8],
-            kill_issued_by=row[9],
-            revoked_at_us=row[10],
-            consecutive_failures=row[11],
-            throttle_tripped_at=row[12],
-            executions=WindowCounter(row[13], row[14]),
-            rate=RateCounter.from_row(row[15:]),
+            **breaker_fields(row[1:7]),
+            audit_seq=row[7],
+            received_us=row[8],
+            registered_policy=row[9],
+            halt_reason=None if row[10] is None else Reason(row[10]),
+            kill_command=row[11],
+            suspended_at_us=row[12],
+            revoked_at_us=row[13],
+            consecutive_failures=row[14],
+            throttle_tripped_at=row[15],
+            heartbeat_us=row[16],
+            heartbeat_sent_us=row[17],
+            executions=WindowCounter(row[18], row[19]),
+            rate=RateCounter.from_row(row[20:]),
         )

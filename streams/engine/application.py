@@ -51,6 +51,9 @@ class Application(Protocol):
     def prepare(self, record: ConsumerRecord) -> object:
         """Do the part of the work that needs no state. Called in verification threads, in any order."""
 
+    def due_us(self) -> int | None:
+        """Return when a micro-batch is due even without records, microseconds UTC; None: never."""
+
     def begin(self, now_us: int) -> None:
         """Start a micro-batch; `now_us` is its decision time, microseconds UTC, never going back within a lane."""
 
@@ -58,7 +61,10 @@ class Application(Protocol):
         """Handle one record, in order, on the event loop; `prepared` is what `prepare` returned for it."""
 
     def finish(self) -> None:
-        """End the micro-batch: last chance to write to outputs and tables before the transaction."""
+        """End the micro-batch: last chance to write to outputs and tables before the transaction.
+
+        A batch that was due has had no record.
+        """
 
 
 ApplicationFactory: TypeAlias = Callable[[int, "Mapping[str, PartitionTable[Any]]", Outputs], Application]

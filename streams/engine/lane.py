@@ -7,6 +7,7 @@ the offsets of all source topics. Lanes of other partitions decide while this on
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -95,6 +96,7 @@ class Lane:
             self._application = self._context.factory(self.partition, tables, self._outputs)
         self.epoch += 1
         self._open = True
+        self._arrived.set()  # something may have been due while the lane was closed
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name=f"lane-{self.partition}")
 
@@ -146,7 +148,7 @@ class Lane:
             while not self._context.ready():  # noqa: ASYNC110 - a moment at the start; the check is anybody's
                 await asyncio.sleep(_READY_POLL_S)
             while True:
-                await self._arrived.wait()
+                await self._wait()
                 await self._next_batch()
         except asyncio.CancelledError:
             raise
@@ -155,9 +157,23 @@ class Lane:
         except BaseException as error:  # noqa: BLE001 - whatever it is, memory is ahead of the log
             self._context.stop(ExitCode.LANE_FAILURE, f"lane {self.partition}", error)
 
+    async def _wait(self) -> None:
+        """Wait for records, or until the application has something to do without them."""
+        due_us = self._due_us()
+        if due_us is None:
+            await self._arrived.wait()
+        elif not self._arrived.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._arrived.wait(), max(due_us - _now_us(), 0) / 1_000_000)
+
+    def _due_us(self) -> int | None:
+        """Return when the application wants a micro-batch; while the lane is drained, or goes away, it gets none."""
+        return self._application.due_us() if self._open and self._application is not None else None
+
     async def _next_batch(self) -> None:
         chunks, offsets = self._take()
-        if not chunks:
+        due_us = self._due_us()
+        if not chunks and (due_us is None or due_us > _now_us()):
             self._arrived.clear()
             return
         self._idle.clear()
@@ -179,7 +195,7 @@ class Lane:
         if application is None:
             raise RuntimeError("a lane decides only once it is positioned")
         prepared = [await chunk.prepared for chunk in chunks]
-        self._now_us = max(self._now_us, time.time_ns() // 1_000)
+        self._now_us = max(self._now_us, _now_us())
         application.begin(self._now_us)
         process = application.process
         for chunk, results in zip(chunks, prepared, strict=True):
@@ -197,16 +213,19 @@ class Lane:
             if messages:
                 outputs[table.changelog_topic_name] = messages
                 changed[table.changelog_topic_name] = rows
-        written = await self._producer.commit(
-            outputs,
-            {
-                TopicPartition(topic, self.partition): offset
-                for topic, offset in offsets.items()
-                if offset != self._queues[topic].committed
-            },
-            timestamp_ms=self._now_us // 1_000,
-        )
+        moved = {
+            TopicPartition(topic, self.partition): offset
+            for topic, offset in offsets.items()
+            if offset != self._queues[topic].committed
+        }
+        if not outputs and not moved:
+            return
+        written = await self._producer.commit(outputs, moved, timestamp_ms=self._now_us // 1_000)
         for topic, rows in changed.items():
             rows.position = written[topic]
         for topic, offset in offsets.items():
             self._queues[topic].committed = offset
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1_000

@@ -122,7 +122,8 @@ class TransactionalProducer:
                 await self._begin()
                 written = await self._produce(outputs, timestamp_ms)
                 # Only now: an offset commit beside a produce request makes the broker refuse 1 produce in 25.
-                await self._producer.send_offsets_to_transaction(dict(offsets), self._options.app_id)
+                if offsets:
+                    await self._producer.send_offsets_to_transaction(dict(offsets), self._options.app_id)
                 committing = True
                 await self._producer.commit_transaction()
         except Exception as error:

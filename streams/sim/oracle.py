@@ -84,7 +84,7 @@ def _quotes(history: History) -> dict[Place, tuple[str, Quote]]:
 
 
 def _market_breakers(history: History) -> Markets:
-    """Return each market's breaker events: when, and whether orders may pass after it."""
+    """Return each market's breaker events: when, by which writer, and the state after it."""
     markets: Markets = {}
     for record in history.read(Topic.RISK_CIRCUIT_BREAKERS):
         try:
@@ -92,7 +92,9 @@ def _market_breakers(history: History) -> Markets:
         except DecodeError:
             continue  # what others garbled
         if event["scope"] == "MARKET":
-            markets.setdefault(event["target"], []).append((record.timestamp_us, event["state"] == "ACTIVE"))
+            lane, number, _ = (*event["event_id"].split("-", 2), "", "", "")[:3]
+            writer = number if lane == "lane" else ""
+            markets.setdefault(event["target"], []).append((record.timestamp_us, writer, event["state"]))
     for events in markets.values():
-        events.sort()
+        events.sort(key=lambda event: event[0])  # each writer's own stay in their order
     return markets

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _DAY_US: Final = 86_400_000_000
 _MONEY: Final = Decimal("0.00001")
 _MONEY_MAX: Final = Decimal(f"{'9' * 33}.{'9' * 5}")  # what a verdict's decimal holds
+_FOR_EVER_US: Final = 2**63 - 1
 _ZERO: Final = Decimal(0)
 
 
@@ -28,6 +29,7 @@ class Asked:
     entering: bool
     replacing: bool
     symbol: str
+    buy: bool
     venue: str
     region: str
     limit: bool
@@ -68,8 +70,12 @@ class Past:
     halted: bool = False
     reducing: bool = False
     open_until_us: int = 0
-    killed_by: set[str] = field(default_factory=set)
+    trips: int = 0
+    calm: int = 0
+    stopped_by: set[str] = field(default_factory=set)
     killed: bool = False
+    suspended: bool = False
+    grace_us: int | None = None
     revoked: bool = False
 
     def daily_value(self, received_us: int) -> Decimal:
@@ -85,9 +91,19 @@ class Past:
 
     def release(self) -> None:
         """Clear what a person's RELEASE clears."""
-        self.killed = self.halted = self.reducing = False
-        self.killed_by = set()
-        self.open_until_us = self.failures = self.tripped_at = 0
+        self.killed = self.halted = self.reducing = self.suspended = False
+        self.stopped_by = set()
+        self.open_until_us = self.failures = self.tripped_at = self.trips = self.calm = 0
+
+        self.grace_us = None
+
+    def hold(self) -> None:
+        """Take a person's REDUCE: no cool-down ends it."""
+        self.reducing, self.open_until_us = True, _FOR_EVER_US
+
+    def half_open(self, now_us: int) -> bool:
+        """Say whether the breaker's time is over and probes may pass."""
+        return self.reducing and not self.halted and now_us >= self.open_until_us
 
 
 class Finding(NamedTuple):
@@ -107,7 +123,8 @@ class Case:
     quote: Quote | None
     identity: str  # empty: the message is the bot's own; else why not, in the page's words
     killed: bool
-    market_open: bool
+    market_state: str
+    lowers: bool
     reader_behind: bool
 
     @property

@@ -148,6 +148,7 @@ def read_asked(order: Fields, verdict: Fields, request: Stored) -> Asked:
         entering=order["msg_type"] != "ORDER_CANCEL_REQUEST",
         replacing=order["msg_type"] == "ORDER_CANCEL_REPLACE_REQUEST",
         symbol=order["symbol"],
+        buy=order["side"] == "BUY",
         venue=order["ex_destination"],
         region=order["region"],
         limit=order["ord_type"] == "LIMIT",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from streams.sim.oracle_case import Case, Finding, Past, Quote
+from streams.sim.oracle_book import Book
+from streams.sim.oracle_case import Asked, Case, Finding, Past, Quote
 from streams.sim.oracle_history import (
     Fields,
     Findings,
@@ -22,13 +23,17 @@ from streams.wire.avro import Schema, body_of, decode
 from streams.wire.headers import SIGNATURE, THUMBPRINT, find_headers
 from streams.wire.signatures import ORDER_TYPE, is_valid
 
-Markets = dict[str, list[tuple[int, bool]]]
-"""Each market's breaker events: when, and whether orders may pass after it."""
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Markets = dict[str, list[tuple[int, str, str]]]
+"""Each market's breaker events: when, by which writer (a lane's number, or nobody's), and the state after it."""
 
 _DECISIONS: Final = ("ORDER_APPROVED", "ORDER_REJECTED")
 _NOT_CAUGHT_UP: Final = "reader not caught up"
 _UNREGISTERED: Final = (Finding("ALGO_NOT_AUTHORISED", "registered"),)
 _DISTRUST: Final = ("CERTIFICATE_INVALID", "CERTIFICATE_EXPIRED", "CERTIFICATE_REVOKED")
+_STRICTNESS: Final = ("ACTIVE", "REDUCING", "HALTED")
 # How long a worker may take to see a market's breaker, which its reader gets from another partition.
 _READER_US: Final = 2_000_000
 
@@ -54,8 +59,19 @@ class Lane:
         self._findings = world.findings
         self._bots: dict[str, Past] = {}
         self._kills: dict[str, set[str]] = {}  # scope and target → who killed
+        self._stops: dict[str, set[str]] = {}  # market → who halted or reduced it
         self._early: dict[str, list[Fields]] = {}  # commands for bots that are not registered yet
         self._owed: tuple[str, str] | None = None  # a change of state that must be logged next: bot, state
+        self._markets: dict[str, tuple[str, int]] = {}  # what this lane said last: state, open until
+        self._books: dict[str, Book] = {}
+        self._events: dict[str, Callable[[Fields, str], None]] = {
+            "AGENT_REGISTERED": self._register,
+            "COMMAND_APPLIED": self._command,
+            "BREAKER_CHANGED": self._breaker,
+            "CERTIFICATE_SUSPENDED": self._suspend,
+            "DEADLINE_PASSED": self._deadline,
+            "TRADE_EXECUTED": lambda event, _place: self._execute(event),
+        }
         self._last_request = -1
         self._now_us = 0
 
@@ -72,12 +88,8 @@ class Lane:
             self._check_order_of_requests(event, place)
         if kind in _DECISIONS:
             self._decision(leaf, place)
-        elif kind == "AGENT_REGISTERED":
-            self._register(event, place)
-        elif kind == "COMMAND_APPLIED":
-            self._command(event, place)
-        elif kind == "BREAKER_CHANGED":
-            self._breaker(event, place)
+        elif (take := self._events.get(kind)) is not None:
+            take(event, place)
 
     def _check_order_of_requests(self, event: Fields, place: str) -> None:
         offset = event["source_offset"]
@@ -106,7 +118,7 @@ class Lane:
         elif order["agent_id"] in self._world.history.distrusted and len(codes) == 1 and codes[0] in _DISTRUST:
             self._findings.check("verdict", place, "REJECTED", verdict["decision"])
         else:
-            self._decide_again(event, verdict, self._case(order, verdict, request, past, place), place)
+            self._decide_again(event, verdict, self._cases(order, verdict, request, past, place), place)
 
     def _check_copies(self, event: Fields, verdict: Fields, request: Stored, order: Fields, place: str) -> None:
         """Check what a verdict repeats of its request, and of itself in its event."""
@@ -129,31 +141,45 @@ class Lane:
         self._findings.check("event.outcome", place, verdict["reason"], event["outcome"])
         self._findings.check("event.agent_id", place, order["agent_id"], event["agent_id"])
 
-    def _case(self, order: Fields, verdict: Fields, request: Stored, past: Past, place: str) -> Case:
+    def _cases(self, order: Fields, verdict: Fields, request: Stored, past: Past, place: str) -> list[Case]:
+        """Return the decision to be made again, once for each state of the market that the worker may have known."""
         asked = read_asked(order, verdict, request)
+        quote = self._quote(verdict, asked.symbol, place)
+        states = self._market_states(asked.symbol, asked.now_us)
+        return [self._case(asked, verdict, request, past, (quote, state)) for state in states]
+
+    def _case(
+        self, asked: Asked, verdict: Fields, request: Stored, past: Past, market: tuple[Quote | None, str]
+    ) -> Case:
+        quote, market_state = market
         scopes = ("ALL", f"OPERATOR {past.rules.operator}", f"MARKET {asked.symbol}")
         return Case(
             asked=asked,
             past=past,
-            quote=self._quote(verdict, asked.symbol, place),
+            quote=quote,
             identity=_identity(request, past),
             killed=any(scope in self._kills for scope in scopes),
-            market_open=self._market_open(asked.symbol, verdict),
+            market_state=market_state,
+            lowers=asked.entering and self._book(asked.agent_id).lowers(asked),
             # Only the worker knows whether its reader had caught up; refusing for it is safe, so it is believed.
             reader_behind=any(failure["observed"] == _NOT_CAUGHT_UP for failure in verdict["failures"]),
         )
 
-    def _market_open(self, symbol: str, verdict: Fields) -> bool:
-        """Say whether the market's breaker lets orders pass; where the worker may have known either, it is believed."""
-        now_us, states = verdict["decision_time"], {True}
-        for appended_us, is_open in self._world.markets.get(symbol, ()):
+    def _market_states(self, symbol: str, now_us: int) -> list[str]:
+        """Return the states of a market's breakers that the worker may have known: other lanes' come by a reader."""
+        known: dict[str, set[str]] = {}
+        for appended_us, writer, state in self._world.markets.get(symbol, ()):
+            if writer == str(self._partition):
+                continue
             if appended_us <= now_us - _READER_US:
-                states = {is_open}
+                known[writer] = {state}
             elif appended_us <= now_us + _READER_US:
-                states.add(is_open)
-        if len(states) == 1:
-            return states.pop()
-        return not any(failure["reason"] == "CIRCUIT_BREAKER_ACTIVE" for failure in verdict["failures"])
+                known.setdefault(writer, {"ACTIVE"}).add(state)
+        own, open_until_us = self._markets.get(symbol, ("ACTIVE", 0))
+        possible = {"ACTIVE" if own == "REDUCING" and now_us >= open_until_us else own}
+        for states in known.values():
+            possible = {max(one, other, key=_STRICTNESS.index) for one in possible for other in states}
+        return sorted(possible, key=_STRICTNESS.index)
 
     def _quote(self, verdict: Fields, symbol: str, place: str) -> Quote | None:
         used = verdict["reference"]
@@ -167,7 +193,9 @@ class Lane:
         self._findings.check("reference.price_time", place, quote.time_us, used["price_time"])
         return quote
 
-    def _decide_again(self, event: Fields, verdict: Fields, case: Case, place: str) -> None:
+    def _decide_again(self, event: Fields, verdict: Fields, cases: list[Case], place: str) -> None:
+        said = [failure["reason"] for failure in verdict["failures"]]
+        case = next((one for one in cases if [f.code for f in decide_again(one)] == said), cases[0])
         expected = decide_again(case)
         findings, past, asked = self._findings, case.past, case.asked
         self._compare(verdict, expected, place)
@@ -178,6 +206,8 @@ class Lane:
         before = past.state
         findings.check("state_before", place, before, event["state_before"])
         remember(case, expected[0].code if expected else "NONE")
+        if not expected:
+            self._book(asked.agent_id).approve(asked)
         findings.check("state_after", place, past.state, event["state_after"])
         received_us = max(case.received_us, past.received_us)
         findings.check("daily_value", place, past.daily_value(received_us), decimal(verdict["daily_value"], 5))
@@ -208,13 +238,53 @@ class Lane:
 
     def _breaker(self, event: Fields, place: str) -> None:
         """Take a breaker event: one that others made, or the log's own word on what an order did."""
+        if "market" in event["details"]:
+            self._markets[event["details"]["market"]] = (
+                event["details"]["state"],
+                int(event["details"]["open_until_us"]),
+            )
         past = self._bots.get(event["agent_id"])
         if past is None:
             return
         if event["subject"] is not None:
             state = decode(Schema.BREAKER_EVENT, event["subject"])["state"]
-            past.halted = past.halted or state != "ACTIVE"
+            past.halted = past.halted or state == "HALTED"
+            if state == "REDUCING":
+                past.hold()
         self._findings.check("breaker", place, past.state, event["state_after"])
+
+    def _suspend(self, event: Fields, place: str) -> None:
+        """Take the beginning of a grace period."""
+        past = self._bots.get(event["agent_id"])
+        if past is None or not past.suspended:
+            self._findings.note("suspension", place, "after a score above the kill threshold", "without one")
+        else:
+            past.grace_us = event["event_time"] + past.rules.grace_s * 1_000_000
+
+    def _deadline(self, event: Fields, place: str) -> None:
+        """Take what the clock has decided: it must have been due, and nothing may have stopped it."""
+        past, kind = self._bots.get(event["agent_id"]), event["details"]["deadline"]
+        if past is None:
+            return
+        now_us = event["event_time"]
+        if kind == "GRACE":
+            if past.grace_us is None or now_us < past.grace_us:
+                self._findings.note("deadline", place, f"a grace period that is over ({past.grace_us})", now_us)
+            past.grace_us, past.revoked = None, True
+        elif kind == "HEARTBEAT":
+            silent_us, limit_us = now_us - past.received_us, 2_000 * past.rules.heartbeat_ms
+            if not past.rules.heartbeat_ms or silent_us < limit_us:
+                self._findings.note("deadline", place, f"a silence of {limit_us} us at least", silent_us)
+            past.halted = True
+        self._findings.check("breaker", place, past.state, event["state_after"])
+
+    def _execute(self, event: Fields) -> None:
+        """Take a venue's report."""
+        report = decode(Schema.EXECUTION_REPORT, event["subject"])
+        self._book(report["agent_id"]).execute(report)
+
+    def _book(self, agent_id: str) -> Book:
+        return self._books.setdefault(agent_id, Book())
 
     def _register(self, event: Fields, place: str) -> None:
         """Take a bot on the books; commands that came before it hold."""
@@ -239,18 +309,28 @@ class Lane:
         scope = f"{command['scope']} {command['target']}".strip()
         if command["action"] == "KILL":
             self._kills.setdefault(scope, set()).add(command["issued_by"])
+        elif command["action"] in ("HALT", "REDUCE"):
+            self._stops.setdefault(scope, set()).add(command["issued_by"])
         elif command["action"] == "RELEASE":
-            self._check_two_people(command, self._kills.pop(scope, set()), place)
+            stoppers = self._kills.pop(scope, set()) | self._stops.pop(scope, set())
+            self._check_two_people(command, stoppers, place)
 
     def _command_bot(self, command: Fields, past: Past, place: str) -> None:
         action = command["action"]
+        if action in ("KILL", "HALT", "REDUCE"):
+            past.stopped_by.add(command["issued_by"])
         if action == "KILL":
-            past.killed_by.add(command["issued_by"])
             past.killed = past.halted = True
+        elif action == "HALT":
+            past.halted = True
+        elif action == "REDUCE":
+            past.hold()
         elif action == "REVOKE":
-            past.revoked = True
+            past.revoked, past.grace_us = True, None
+        elif action == "ACKNOWLEDGE":
+            past.grace_us = None
         elif action == "RELEASE":
-            self._check_two_people(command, past.killed_by, place)
+            self._check_two_people(command, past.stopped_by, place)
             past.release()
 
     def _check_two_people(self, command: Fields, killers: set[str], place: str) -> None:

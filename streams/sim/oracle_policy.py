@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -37,6 +37,10 @@ class Rules:
     holidays: tuple[date, ...]
     breaker_score: float
     kill_score: float
+    calm_score: float
+    probes: int
+    grace_s: int
+    heartbeat_ms: int
     cooldown_s: int
     failures_max: int
     collar_bps: Decimal
@@ -92,6 +96,10 @@ def read_rules(document: bytes) -> Rules:
         holidays=tuple(date.fromisoformat(day) for day in hours["holidays"]),
         breaker_score=float(risk["circuit_breaker_threshold"]),
         kill_score=float(risk["kill_switch_automatic"]),
+        calm_score=_calm_score(risk),
+        probes=risk.get("circuit_breaker_probe_orders", 5),
+        grace_s=risk.get("kill_grace_s", 300),
+        heartbeat_ms=risk.get("heartbeat_interval_ms", 0),
         **_numbers(risk),
         **_next_test(body["testing"]),
     )
@@ -111,6 +119,12 @@ def _next_test(testing: dict[str, Any]) -> dict[str, Any]:
         "test_due_text": f"{name} by {due[name]}",
         "test_passed_text": f"passed {passed[name]}",
     }
+
+
+def _calm_score(risk: dict[str, Any]) -> float:
+    """Return the score up to which a probe is calm: four fifths of the threshold, cut to four decimals, unless said."""
+    default = (Decimal(risk["circuit_breaker_threshold"]) * 4 / 5).quantize(Decimal("0.0001"), ROUND_FLOOR)
+    return float(risk.get("circuit_breaker_reset", default))
 
 
 def _numbers(risk: dict[str, Any]) -> dict[str, Any]:

@@ -57,13 +57,10 @@ def remember(case: Case, reason: str) -> None:
     if _IDENTIFIER.fullmatch(asked.cl_ord_id) and not _seen(case):
         past.first_use_us[asked.cl_ord_id] = received_us
     if asked.entering:
-        past.reducing = past.reducing and asked.now_us < past.open_until_us
-        if _crosses(asked.score, rules.breaker_score):
-            past.reducing = True
-            past.open_until_us = max(past.open_until_us, asked.now_us + rules.cooldown_s * 1_000_000)
-            past.halted = past.halted or _crosses(asked.score, rules.kill_score)
+        _score(case)
     if reason == "NONE":
         if asked.entering:
+            _probe(case)
             past.approved_value[received_us // _DAY_US] = past.daily_value(received_us) + (case.value or _ZERO)
             past.approved_count[received_us // (rules.execution_window_s * 1_000_000)] += 1
             past.failures = 0
@@ -72,6 +69,29 @@ def remember(case: Case, reason: str) -> None:
         past.halted = past.halted or past.failures >= rules.failures_max
     elif reason == "EXECUTION_THROTTLE_TRIPPED":
         past.tripped_at = past.tripped_at or _executions(case)
+
+
+def _score(case: Case) -> None:
+    """Open the breaker for a score above its threshold: twice as long each time that it was half-open before."""
+    asked, past, rules = case.asked, case.past, case.past.rules
+    if not _crosses(asked.score, rules.breaker_score):
+        return
+    if past.half_open(asked.now_us) or not past.trips:
+        past.trips += 1
+    past.reducing, past.calm = True, 0
+    lasts_us = min(rules.cooldown_s * 1_000_000 * 2 ** min(past.trips - 1, 5), _DAY_US)
+    past.open_until_us = max(past.open_until_us, asked.now_us + lasts_us)
+    if _crosses(asked.score, rules.kill_score):
+        past.halted = past.suspended = True
+
+
+def _probe(case: Case) -> None:
+    """Count an approved order that was calm while the breaker was half-open; enough of them close it."""
+    asked, past, rules = case.asked, case.past, case.past.rules
+    if past.half_open(asked.now_us) and asked.score is not None and asked.score <= rules.calm_score:
+        past.calm += 1
+        if past.calm >= rules.probes:
+            past.reducing, past.open_until_us, past.trips, past.calm = False, 0, 0, 0
 
 
 def _crosses(score: float | None, threshold: float) -> bool:
@@ -113,6 +133,8 @@ def _identity(case: Case) -> Iterator[Finding]:
         yield Finding("CERTIFICATE_EXPIRED")
     if case.past.revoked:
         yield Finding("CERTIFICATE_REVOKED")
+    if case.past.suspended and case.asked.entering:
+        yield Finding("CERTIFICATE_SUSPENDED")
 
 
 def _standing(case: Case) -> Iterator[Finding]:
@@ -125,10 +147,14 @@ def _standing(case: Case) -> Iterator[Finding]:
         yield Finding("KILL_SWITCH_ENGAGED", "none")
     if past.halted:
         yield Finding("TRADING_HALTED", "ACTIVE", "HALTED")
-    score = case.asked.score
+    score, market = case.asked.score, case.market_state
     no_score = score is None and case.genuine
-    if no_score or _crosses(score, rules.breaker_score) or now_us < past.open_until_us or not case.market_open:
-        yield Finding("CIRCUIT_BREAKER_ACTIVE")
+    half_open_not_calm = past.half_open(now_us) and _crosses(score, rules.calm_score)
+    open_now = now_us < past.open_until_us or half_open_not_calm or market != "ACTIVE"
+    if no_score or _crosses(score, rules.breaker_score) or open_now:
+        may_lower = score is not None and score <= rules.kill_score and market != "HALTED"
+        if not (may_lower and case.lowers):
+            yield Finding("CIRCUIT_BREAKER_ACTIVE")
 
 
 def _scope(case: Case) -> Iterator[Finding]:

@@ -22,6 +22,8 @@ _ORDER_EVENTS: Final = ("ORDER_APPROVED", "ORDER_REJECTED", "ORDER_DEAD_LETTERED
 _OUTPUTS: Final = (Topic.ORDERS_APPROVED, Topic.ORDERS_REJECTED)
 # Whose every record gets exactly one event of its own.
 _LOGGED: Final = (Topic.AGENTS_REGISTRY, Topic.AGENTS_COMMANDS, Topic.TRADES_EXECUTED)
+# Events of what a record led to, beside the record's own.
+_OWN_WORDS: Final = ("BREAKER_CHANGED", "CERTIFICATE_SUSPENDED", "INCIDENT_CHANGED")
 # Columns of the warehouse that say the same as the event's field of that name.
 _COLUMNS: Final = ("event_type", "agent_id", "agent_seq", "log_index", "source_offset", "event_time", "outcome")
 _VERDICT_COLUMNS: Final = ("cl_ord_id", "decision", "reason", "request_offset", "decision_time")
@@ -62,7 +64,7 @@ def _check_requests(history: History, leaves: Sequence[Leaf], findings: Findings
     for leaf in leaves:
         event = leaf.event
         found = next((topic for topic in sources if event["source_topic"].endswith(topic)), None)
-        own_word = event["event_type"] == "BREAKER_CHANGED"
+        own_word = event["event_type"] in _OWN_WORDS
         if found is not None and not own_word:
             sources[found].setdefault((leaf.record.partition, event["source_offset"]), []).append(leaf)
     for topic, events in sources.items():
@@ -207,7 +209,7 @@ def _check_breakers(history: History, leaves: Sequence[Leaf], findings: Findings
     last = {
         leaf.event["agent_id"]: leaf
         for leaf in leaves
-        if leaf.event["event_type"] == "BREAKER_CHANGED" and leaf.event["subject"] is None
+        if leaf.event["event_type"] == "BREAKER_CHANGED" and leaf.event["subject"] is None and leaf.event["agent_id"]
     }
     published = set()
     for record in history.read(Topic.RISK_CIRCUIT_BREAKERS):

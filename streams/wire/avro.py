@@ -49,6 +49,9 @@ class Schema(StrEnum):
     AUDIT_EVENT = "audit-event.v1"
     REGULATORY_RECORD = "regulatory-record.v1"
     BATCH_MANIFEST = "batch-manifest.v1"
+    INCIDENT = "incident.v1"
+    HEARTBEAT = "heartbeat.v1"
+    REVOCATION_REQUEST = "revocation-request.v1"
 
 
 class DecodeError(PortcullisError):

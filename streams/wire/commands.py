@@ -1,4 +1,4 @@
-"""Commands of named people: kill, revoke, acknowledge, release, override; signed, and only by who has the role."""
+"""Commands of named people: kill, halt, release, acknowledge and more; signed, and only by who has the role."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from streams.core.documents import MARKET, NAME
 from streams.core.errors import PortcullisError
+from streams.core.incident import CLASSIFICATIONS, REPORTS
 from streams.wire.avro import DecodeError, Schema, body_of, decode, encode
 from streams.wire.headers import SIGNATURE, THUMBPRINT, Header
 from streams.wire.signatures import COMMAND_TYPE, is_valid, sign
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
     from streams.wire.keys import SigningKey
 
-COMMAND_BYTES_MAX: Final = 16 * 1024
+COMMAND_BYTES_MAX: Final = 48 * 1024
+DOCUMENT_BYTES_MAX: Final = 32 * 1024
 _REASON_CHARS_MAX: Final = 500
 _CL_ORD_ID_CHARS_MAX: Final = 64
 
@@ -33,6 +35,11 @@ class Action(StrEnum):
     ACKNOWLEDGE = "ACKNOWLEDGE"
     RELEASE = "RELEASE"
     OVERRIDE = "OVERRIDE"
+    HALT = "HALT"
+    REDUCE = "REDUCE"
+    CLASSIFY = "CLASSIFY"
+    REPORT = "REPORT"
+    COMPLETE = "COMPLETE"
 
 
 @unique
@@ -51,13 +58,33 @@ _NEEDED_ROLE: Final = {
     Action.ACKNOWLEDGE: Role.ACKNOWLEDGE,
     Action.RELEASE: Role.RELEASE,
     Action.OVERRIDE: Role.OVERRIDE,
+    Action.HALT: Role.KILL,
+    Action.REDUCE: Role.KILL,
+    Action.CLASSIFY: Role.INCIDENT,
+    Action.REPORT: Role.INCIDENT,
+    Action.COMPLETE: Role.INCIDENT,
+}
+# What an action takes beside scope, target and reason; what it does not take must not be there.
+_TAKES: Final = {
+    Action.OVERRIDE: ("cl_ord_id",),
+    Action.CLASSIFY: ("incident_id", "stage"),
+    Action.REPORT: ("incident_id", "stage"),
+    Action.COMPLETE: ("incident_id", "document"),
+}
+_MORE: Final = ("cl_ord_id", "incident_id", "stage", "document")
+_STAGES: Final = {Action.CLASSIFY: CLASSIFICATIONS, Action.REPORT: REPORTS}
+_SCOPES: Final = {
+    Action.OVERRIDE: (Scope.BOT,),
+    Action.REVOKE: (Scope.BOT,),
+    Action.HALT: (Scope.BOT, Scope.MARKET),
+    Action.REDUCE: (Scope.BOT, Scope.MARKET),
 }
 _TARGETS: Final = {Scope.BOT: NAME, Scope.MARKET: MARKET, Scope.OPERATOR: NAME, Scope.ALL: re.compile("")}
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A person's order; `issued_at_us` in microseconds UTC, `target` empty for ALL, `cl_ord_id` for OVERRIDE only."""
+    """A person's order; `issued_at_us` in microseconds UTC, `target` empty for ALL; the last four as `_TAKES` says."""
 
     command_id: str
     action: Action
@@ -67,6 +94,9 @@ class Command:
     issued_by: str
     issued_at_us: int
     cl_ord_id: str | None = None
+    incident_id: str | None = None
+    stage: str | None = None
+    document: bytes | None = None
 
 
 class CommandRefusedError(PortcullisError):
@@ -85,7 +115,7 @@ def encode_command(command: Command) -> bytes:
             "reason": command.reason,
             "issued_by": command.issued_by,
             "issued_at": command.issued_at_us,
-            "cl_ord_id": command.cl_ord_id,
+            **{name: getattr(command, name) for name in _MORE},
         },
     )
 
@@ -130,7 +160,7 @@ def read_command(value: bytes) -> Command:
         reason=record["reason"],
         issued_by=record["issued_by"],
         issued_at_us=record["issued_at"],
-        cl_ord_id=record["cl_ord_id"],
+        **{name: record[name] for name in _MORE},
     )
 
 
@@ -151,15 +181,25 @@ def _problems(command: Command, person: Person) -> Iterator[str]:
     reason = command.reason
     if not reason.strip() or not reason.isprintable() or len(reason) > _REASON_CHARS_MAX:
         yield f"reason: printable text of 1 to {_REASON_CHARS_MAX} characters required, has {len(reason)}"
-    yield from _override_problems(command)
+    scopes = _SCOPES.get(command.action, tuple(Scope))
+    if command.scope not in scopes:
+        yield f"scope: {' or '.join(scopes)} required for {command.action}, is {command.scope}"
+    yield from _more_problems(command)
 
 
-def _override_problems(command: Command) -> Iterator[str]:
-    if command.action is not Action.OVERRIDE:
-        if command.cl_ord_id is not None:
-            yield f"cl_ord_id: none required for {command.action}, is {command.cl_ord_id[:80]!a}"
-        return
-    if command.scope is not Scope.BOT:
-        yield f"scope: {Scope.BOT} required for {command.action}, is {command.scope}"
-    if not 1 <= len(command.cl_ord_id or "") <= _CL_ORD_ID_CHARS_MAX:
-        yield f"cl_ord_id: 1 to {_CL_ORD_ID_CHARS_MAX} characters required, has {len(command.cl_ord_id or '')}"
+def _more_problems(command: Command) -> Iterator[str]:
+    taken = _TAKES.get(command.action, ())
+    for name in _MORE:
+        value = getattr(command, name)
+        if (value is not None) != (name in taken):
+            required = "one" if name in taken else "none"
+            yield f"{name}: {required} required for {command.action}, is {ascii(value)[:80]}"
+    if command.cl_ord_id is not None and not 1 <= len(command.cl_ord_id) <= _CL_ORD_ID_CHARS_MAX:
+        yield f"cl_ord_id: 1 to {_CL_ORD_ID_CHARS_MAX} characters required, has {len(command.cl_ord_id)}"
+    if command.incident_id is not None and not NAME.fullmatch(command.incident_id):
+        yield f"incident_id: {NAME.pattern} required, is {command.incident_id[:80]!a}"
+    stages = _STAGES.get(command.action, ())
+    if command.stage is not None and stages and command.stage not in stages:
+        yield f"stage: {' or '.join(stages)} required for {command.action}, is {command.stage[:80]!a}"
+    if command.document is not None and not 1 <= len(command.document) <= DOCUMENT_BYTES_MAX:
+        yield f"document: 1 to {DOCUMENT_BYTES_MAX} bytes required, has {len(command.document)}"

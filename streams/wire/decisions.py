@@ -111,6 +111,10 @@ EVENT_TYPES: Final = (
     "COMMAND_REFUSED",
     "RECORD_DEAD_LETTERED",
     "LOG_CLOSED",
+    "CERTIFICATE_SUSPENDED",
+    "DEADLINE_PASSED",
+    "INCIDENT_CHANGED",
+    "HEARTBEAT_REFUSED",
 )
 _EVENT_TYPE_INDEX: Final = {name: write_long(place) for place, name in enumerate(EVENT_TYPES)}
 _APPROVED: Final = write_long(0)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
 
 ORDER_TYPE: Final = b"application/vnd.portcullis.order.v1+avro"
+HEARTBEAT_TYPE: Final = b"application/vnd.portcullis.heartbeat.v1+avro"
 COMMAND_TYPE: Final = b"application/vnd.portcullis.command.v1+avro"
 POLICY_TYPE: Final = b"application/vnd.portcullis.policy.v1+json"
 REGISTRATION_TYPE: Final = b"application/vnd.portcullis.registration.v1+json"

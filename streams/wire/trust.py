@@ -43,6 +43,7 @@ class Role(StrEnum):
     REVOKE = "REVOKE"
     ACKNOWLEDGE = "ACKNOWLEDGE"
     OVERRIDE = "OVERRIDE"
+    INCIDENT = "INCIDENT"
 
 
 @dataclass(frozen=True, slots=True)

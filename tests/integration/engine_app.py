@@ -61,6 +61,9 @@ class Totals(Application):
     def prepare(self, record: ConsumerRecord) -> object:
         return record.value
 
+    def due_us(self) -> int | None:
+        return None
+
     def begin(self, now_us: int) -> None:
         self.now_us = now_us
         self.batch += 1

@@ -57,6 +57,9 @@ class Echo(Application):
     def prepare(self, record: ConsumerRecord) -> object:
         return record.key.decode()
 
+    def due_us(self) -> int | None:
+        return None
+
     def begin(self, now_us: int) -> None:
         self.now_us = now_us
 

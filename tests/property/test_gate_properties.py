@@ -10,6 +10,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from streams.core.exposure import Exposure, reduces
 from streams.core.gate import CHECKS, Situation, apply, counted_value_e5, decide, is_entering, remembered_id
 from streams.core.orders import (
     Failure,
@@ -108,6 +109,7 @@ def bots(draw: st.DrawFn) -> BotState:
         breaker_open_until_us=draw(CLOCK),
         breaker_score=draw(st.none() | st.floats(0, 1)),
         kill_command=draw(st.none() | st.just("command-1")),
+        suspended_at_us=draw(st.sampled_from([None, None, 7])),
         revoked_at_us=draw(st.none() | LONG),
         consecutive_failures=draw(st.integers(0, 5)),
         throttle_tripped_at=draw(st.sampled_from([0, 0, 7])),
@@ -134,6 +136,7 @@ SITUATION_FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "daily_value_e5": st.integers(0, 10**18),
     "seen": st.booleans(),
     "score": st.none() | st.floats(),
+    "exposure": st.builds(Exposure, st.integers(-(10**20), 10**20), st.integers(0, 10**19) | st.just(0), st.just(0)),
 }
 SITUATIONS = (
     st.builds(Situation, **SITUATION_FIELDS)
@@ -195,6 +198,13 @@ def test_every_decision_can_be_applied_and_written_down(order: Order, situation:
 def test_nothing_enters_while_any_stop_is_in_force(order: Order, situation: Situation) -> None:
     decision = decide(order, situation)
     bot = situation.bot
+    may_not_raise = bot is not None and (
+        situation.now_us < bot.breaker_open_until_us
+        or situation.market_state is not TradingState.ACTIVE
+        or situation.score is None
+        or not situation.score <= POLICY.breaker_threshold
+        or (bot.trading_state is TradingState.REDUCING and not situation.score <= POLICY.breaker_reset)
+    )
     stopped = (
         situation.policy is None
         or bot is None
@@ -208,11 +218,12 @@ def test_nothing_enters_while_any_stop_is_in_force(order: Order, situation: Situ
                 or bot.kill_command is not None
                 or bot.trading_state is TradingState.HALTED
                 or bot.throttle_tripped_at > 0
-                or situation.now_us < bot.breaker_open_until_us
-                or situation.market_state is not TradingState.ACTIVE
+                or bot.suspended_at_us is not None
+                or situation.market_state is TradingState.HALTED
                 or not situation.reference_live
                 or situation.score is None
-                or not situation.score <= POLICY.breaker_threshold
+                or not situation.score <= POLICY.kill_threshold
+                or (may_not_raise and not reduces(order, situation.exposure))
             )
         )
     )

@@ -10,6 +10,7 @@ import pytest
 from streams.wire.avro import Schema, body_of, decode, encode
 from streams.wire.commands import (
     COMMAND_BYTES_MAX,
+    DOCUMENT_BYTES_MAX,
     Action,
     Command,
     CommandRefusedError,
@@ -31,6 +32,26 @@ CFO_DIGEST, CFO = person_of("cfo@acme", CFO_KEY, frozenset({Role.KILL}))
 SIGNER = SigningKey("ceo@acme", CEO_KEY, CEO_DIGEST)
 TRUST = TrustStore({}, {}, (), (), {CEO_DIGEST: CEO, CFO_DIGEST: CFO})
 KILL = Command("c-1", Action.KILL, Scope.BOT, "bot-1", "runaway orders", "ceo@acme", NOON)
+# What an action takes beside the fields of all, and the scopes that it can have; all where it is not named.
+MORE: dict[Action, dict[str, Any]] = {
+    Action.OVERRIDE: {"cl_ord_id": "order-7"},
+    Action.CLASSIFY: {"incident_id": "0-7", "stage": "MAJOR"},
+    Action.REPORT: {"incident_id": "0-7", "stage": "INITIAL_REPORT"},
+    Action.COMPLETE: {"incident_id": "0-7", "document": b"{}"},
+}
+SCOPES = {
+    Action.OVERRIDE: (Scope.BOT,),
+    Action.REVOKE: (Scope.BOT,),
+    Action.HALT: (Scope.BOT, Scope.MARKET),
+    Action.REDUCE: (Scope.BOT, Scope.MARKET),
+}
+ROLES = {
+    Action.HALT: Role.KILL,
+    Action.REDUCE: Role.KILL,
+    Action.CLASSIFY: Role.INCIDENT,
+    Action.REPORT: Role.INCIDENT,
+    Action.COMPLETE: Role.INCIDENT,
+}
 OVERRIDE = replace(KILL, action=Action.OVERRIDE, cl_ord_id="order-7")
 
 
@@ -53,13 +74,12 @@ def problem(command: Command, signer: SigningKey = SIGNER) -> str:
     [(Scope.BOT, "bot-1"), (Scope.MARKET, "BTC_USDT"), (Scope.OPERATOR, "acme_trading_ltd"), (Scope.ALL, "")],
 )
 def test_a_signed_command_of_who_has_the_role_holds(action: Action, scope: Scope, target: str) -> None:
-    command = replace(KILL, action=action, scope=scope, target=target)
-    if action is Action.OVERRIDE:
-        command = replace(command, cl_ord_id="order-7")
-        if scope is not Scope.BOT:
-            assert problem(command) == f"scope: BOT required for OVERRIDE, is {scope}"
-            return
-    assert check(command) == command
+    command = replace(KILL, action=action, scope=scope, target=target, **MORE.get(action, {}))
+    allowed = SCOPES.get(action, tuple(Scope))
+    if scope in allowed:
+        assert check(command) == command
+    else:
+        assert problem(command) == f"scope: {' or '.join(allowed)} required for {action}, is {scope}"
 
 
 @pytest.mark.parametrize("role", Role)
@@ -68,14 +88,14 @@ def test_each_action_takes_its_own_role(role: Role) -> None:
     digest, person = person_of("desk@acme", key, frozenset({role}))
     signer, trust = SigningKey("desk@acme", key, digest), TrustStore({}, {}, (), (), {digest: person})
     for action in Action:
-        cl_ord_id = "order-7" if action is Action.OVERRIDE else None
-        command = replace(KILL, action=action, issued_by="desk@acme", cl_ord_id=cl_ord_id)
-        if str(action) == str(role):
+        command = replace(KILL, action=action, issued_by="desk@acme", **MORE.get(action, {}))
+        needed = ROLES.get(action) or Role(action)
+        if needed is role:
             assert check(command, signer, trust) == command
         else:
             with pytest.raises(CommandRefusedError) as caught:
                 check(command, signer, trust)
-            assert str(caught.value) == f"action: role {action} required for {action}, desk@acme has {role}"
+            assert str(caught.value) == f"action: role {needed} required for {action}, desk@acme has {role}"
 
 
 def test_a_command_of_an_unknown_person_is_refused() -> None:
@@ -122,7 +142,22 @@ def test_a_command_in_somebody_elses_name_is_refused() -> None:
         ({"reason": "a\nb"}, "reason: printable text of 1 to 500 characters required, has 3"),
         ({"reason": "x" * 501}, "reason: printable text of 1 to 500 characters required, has 501"),
         ({"cl_ord_id": "order-7"}, "cl_ord_id: none required for KILL, is 'order-7'"),
-        ({"action": Action.OVERRIDE}, "cl_ord_id: 1 to 64 characters required, has 0"),
+        ({"action": Action.OVERRIDE}, "cl_ord_id: one required for OVERRIDE, is None"),
+        ({"action": Action.OVERRIDE, "cl_ord_id": ""}, "cl_ord_id: 1 to 64 characters required, has 0"),
+        ({"incident_id": "0-7"}, "incident_id: none required for KILL, is '0-7'"),
+        ({"action": Action.COMPLETE, "document": b"{}"}, "incident_id: one required for COMPLETE, is None"),
+        (
+            {"action": Action.COMPLETE, "incident_id": "0-7", "document": b"x" * (DOCUMENT_BYTES_MAX + 1)},
+            "document: 1 to 32768 bytes required, has 32769",
+        ),
+        (
+            {"action": Action.CLASSIFY, "incident_id": "0-7", "stage": "HUGE"},
+            "stage: MAJOR or NOT_MAJOR required for CLASSIFY, is 'HUGE'",
+        ),
+        (
+            {"action": Action.REPORT, "incident_id": "0 7", "stage": "FINAL_REPORT"},
+            "incident_id: [A-Za-z0-9._-]{1,64} required, is '0 7'",
+        ),
         ({"action": Action.OVERRIDE, "cl_ord_id": "x" * 65}, "cl_ord_id: 1 to 64 characters required, has 65"),
         ({"issued_at_us": us("2019-12-31T23:59:59+00:00")}, "issued_at: "),
         ({"issued_at_us": us("2050-01-01T00:00:01+00:00")}, "issued_at: "),
@@ -169,5 +204,8 @@ def test_a_command_is_what_its_schema_says() -> None:
         "issued_by": "ceo@acme",
         "issued_at": NOON,
         "cl_ord_id": "order-7",
+        "incident_id": None,
+        "stage": None,
+        "document": None,
     }
     assert encode(Schema.COMMAND, record) == encode_command(OVERRIDE)

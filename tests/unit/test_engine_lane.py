@@ -89,9 +89,13 @@ class Application:
         self.table, self.outputs = tables["last"], outputs
         self.times: list[int] = []
         self.batches: list[list[str]] = []
+        self.due: int | None = None
 
     def prepare(self, record: Record) -> object:
         return f"{record.topic}@{record.offset}"
+
+    def due_us(self) -> int | None:
+        return self.due
 
     def begin(self, now_us: int) -> None:
         self.times.append(now_us)
@@ -106,6 +110,8 @@ class Application:
 
     def finish(self) -> None:
         self.outputs.send("checkpoints", None, b"%d" % len(self.batches))
+        if self.due is not None and self.times[-1] >= self.due:
+            self.due = None
 
 
 @dataclass
@@ -329,3 +335,53 @@ async def test_a_failed_transaction_ends_the_worker_with_its_code() -> None:
     bench.put("orders", 1)
     await until(lambda: bool(bench.stops))
     assert bench.stops[0][0] is ExitCode.UNCERTAIN_COMMIT
+
+
+@asynchronous
+async def test_what_is_due_is_done_without_records_and_only_once() -> None:
+    bench = Bench()
+    bench.position()
+    bench.put("orders", 1)
+    await bench.commits(1)
+    due_us = bench.application.due = time.time_ns() // 1_000 + 30_000
+    bench.put("orders", 1)  # with records too early it waits on
+    first, second, third = (await bench.commits(3))[:3]
+    assert bench.application.times[1] < due_us <= bench.application.times[2]
+    assert bench.application.batches == [["orders@0"], ["orders@1"], []]
+    assert (third.offsets, list(third.outputs)) == ({}, ["checkpoints"])
+    assert first.offsets != second.offsets
+    await asyncio.sleep(0.02)
+    assert len(bench.producer.commits) == 3
+    await bench.lane.close()
+
+
+@asynchronous
+async def test_a_drained_lane_does_nothing_that_is_due_until_it_is_positioned_again() -> None:
+    bench = Bench()
+    bench.position()
+    bench.put("orders", 1)
+    await bench.commits(1)
+    await bench.lane.drain()
+    bench.application.due = 1
+    await asyncio.sleep(0.02)
+    assert len(bench.producer.commits) == 1
+    bench.position(orders=1)
+    await bench.commits(2)
+    assert bench.application.batches[-1] == []
+    await bench.lane.close()
+
+
+@asynchronous
+async def test_a_due_batch_that_writes_nothing_is_no_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+    bench.position()
+    bench.put("orders", 1)
+    await bench.commits(1)
+    done: list[int] = []
+    monkeypatch.setattr(bench.application, "finish", lambda: done.append(0) or setattr(bench.application, "due", None))
+    bench.application.due = 1
+    bench.lane._arrived.set()
+    await until(lambda: bool(done))
+    await asyncio.sleep(0.01)
+    assert len(bench.producer.commits) == 1
+    await bench.lane.close()

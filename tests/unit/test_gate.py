@@ -165,11 +165,19 @@ CASES = [
         "passed 2026-06-01",
         "TEXT",
     ),
+    state_case(
+        Reason.CERTIFICATE_SUSPENDED,
+        {},
+        {"bot": BotState(suspended_at_us=us("2026-06-01T00:00:00+00:00"))},
+        "not suspended",
+        "2026-06-01T00:00:00.000000Z",
+        "TIME",
+    ),
     state_case(Reason.KILL_SWITCH_ENGAGED, {}, {"kill": "OPERATOR acme"}, "none", "OPERATOR acme", "STATE"),
     state_case(
         Reason.KILL_SWITCH_ENGAGED,
         {},
-        {"bot": BotState(kill_command="c-1", kill_issued_by="ceo@acme")},
+        {"bot": BotState(kill_command="c-1", stopped_by="ceo@acme")},
         "none",
         f"BOT {AGENT}",
         "STATE",
@@ -537,6 +545,7 @@ def test_all_failures_are_carried_in_check_order_and_the_first_names_the_verdict
     )
     bot = BotState(
         revoked_at_us=1,
+        suspended_at_us=1,
         kill_command="c",
         trading_state=TradingState.HALTED,
         breaker_open_until_us=NOON + 1,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
-from streams.core.gate import Situation, apply, counted_value_e5, decide, remembered_id
-from streams.core.orders import Failure, Order, TradingState
+from streams.core.exposure import Exposure
+from streams.core.gate import Decision, Situation, apply, counted_value_e5, decide, remembered_id
+from streams.core.orders import Failure, Order, Side, TradingState
 from streams.core.reasons import Reason
 from streams.core.state import BotState
 from tests.gate_world import (
@@ -19,6 +23,7 @@ from tests.gate_world import (
     make_order,
     make_policy,
     make_situation,
+    qty,
     us,
 )
 
@@ -39,7 +44,7 @@ def test_a_message_that_is_not_the_bots_own_changes_nothing(order: Order, score:
     bot = BotState()
     for _ in range(3):
         bot.rate.add(NOON)
-    bot.open_breaker(NOON - 1, 0.8)
+    bot.trip(NOON - 61 * S_US, 60 * S_US, 0.8)
     before = bot.to_row()
     situation = make_situation(bot=bot, authenticated=False, score=score, received_us=NOON + S_US)
     assert applied(order, situation).to_row() == before
@@ -135,7 +140,58 @@ def test_the_message_that_crosses_the_breaker_is_refused_and_the_breaker_stays_o
     assert desk.bot.consecutive_failures == 0
     over = NOON + 60 * S_US
     assert desk.send(make_order(cl_ord_id="s-2", transact_time_us=over), over, score=0.1).approved
-    assert desk.bot.trading_state == "ACTIVE"
+    assert desk.bot.trading_state == "REDUCING"
+
+
+def probe(desk: Desk, number: int, at_us: int, score: float) -> Decision:
+    return desk.send(make_order(cl_ord_id=f"p-{number}", transact_time_us=at_us), at_us, score=score)
+
+
+def test_calm_probes_after_the_cool_down_close_the_breaker_and_not_one_fewer() -> None:
+    desk = Desk(make_policy(("risk_controls.circuit_breaker_probe_orders", 3)))
+    probe(desk, 0, NOON, 0.8)
+    at_us = NOON + 60 * S_US
+    for number in (1, 2):
+        assert probe(desk, number, at_us, 0.6).approved
+        assert desk.bot.trading_state is TradingState.REDUCING
+    between = probe(desk, 3, at_us, 0.61)  # calmer than the threshold, not as calm as a probe must be
+    assert between.failures == (Failure(Reason.CIRCUIT_BREAKER_ACTIVE, "0.6", "0.61", "SCORE"),)
+    assert probe(desk, 4, at_us, 0.0).approved
+    assert (desk.bot.trading_state, desk.bot.breaker_trips) == (TradingState.ACTIVE, 0)
+    assert probe(desk, 5, at_us, 0.75).approved
+
+
+def test_a_crossing_probe_opens_the_breaker_for_twice_as_long() -> None:
+    desk = Desk()
+    at_us = NOON
+    for number, cooldown_s in enumerate((60, 120, 240)):
+        assert not probe(desk, 2 * number, at_us, 0.8).approved
+        assert desk.bot.breaker_open_until_us == at_us + cooldown_s * S_US
+        at_us += cooldown_s * S_US - 1
+        assert not probe(desk, 2 * number + 1, at_us, 0.1).approved
+        at_us += 1
+
+
+def test_an_open_breaker_lets_an_order_pass_that_can_only_lower_the_position() -> None:
+    desk = Desk()
+    held = Exposure(net_e17=qty("0.3"), open_sell_e17=qty("0.1"))
+    probe(desk, 0, NOON, 0.8)
+    for number, (side, amount, score, passes) in enumerate(
+        (
+            (Side.SELL, "0.2", 0.1, True),
+            (Side.SELL, "0.2", 0.85, True),  # above the breaker's threshold, not above the kill's
+            (Side.SELL, "0.20001", 0.1, False),  # with what is open it would go short
+            (Side.BUY, "0.00001", 0.1, False),
+        ),
+        start=1,
+    ):
+        order = make_order(cl_ord_id=f"r-{number}", side=side, order_qty_e17=qty(amount))
+        assert desk.send(order, NOON, score=score, exposure=held).approved is passes, (side, amount)
+    halted: dict[str, Any] = {"market_state": TradingState.HALTED}
+    order = make_order(cl_ord_id="m", side=Side.SELL, order_qty_e17=qty("0.1"))
+    assert not desk.send(order, NOON, score=0.1, exposure=held, **halted).approved
+    assert not desk.send(replace(order, cl_ord_id="k"), NOON, score=0.86, exposure=held).approved
+    assert desk.bot.trading_state is TradingState.HALTED
 
 
 def test_a_score_above_the_kill_threshold_halts_for_good() -> None:
@@ -144,7 +200,8 @@ def test_a_score_above_the_kill_threshold_halts_for_good() -> None:
     assert (desk.bot.trading_state, desk.bot.halt_reason) == (TradingState.HALTED, Reason.CIRCUIT_BREAKER_ACTIVE)
     later = NOON + 3600 * S_US
     decision = desk.send(make_order(cl_ord_id="b", transact_time_us=later), later, score=0.0)
-    assert [failure.reason for failure in decision.failures] == [Reason.TRADING_HALTED]
+    assert [failure.reason for failure in decision.failures] == [Reason.CERTIFICATE_SUSPENDED, Reason.TRADING_HALTED]
+    assert desk.send(make_cancel(cl_ord_id="c", transact_time_us=later), later).approved
 
 
 def test_a_score_at_the_breakers_threshold_opens_nothing() -> None:

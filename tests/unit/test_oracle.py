@@ -164,6 +164,7 @@ def test_a_correct_run_shows_the_reasons_that_bots_can_cause(world: World) -> No
         Reason.NONE,
         Reason.CERTIFICATE_INVALID,
         Reason.CERTIFICATE_EXPIRED,
+        Reason.CERTIFICATE_SUSPENDED,
         Reason.POLICY_NOT_IN_FORCE,
         Reason.TESTING_OVERDUE,
         Reason.CONSECUTIVE_FAILURES_EXCEEDED,

@@ -9,6 +9,7 @@ import fastavro
 import pytest
 
 from streams.core.executions import ExecType
+from streams.core.incident import Cause, Duty, Reporting
 from streams.core.orders import MONEY_SCALE, PRICE_SCALE, QTY_SCALE, MsgType, OrdType, Side, TimeInForce, TradingState
 from streams.resources import resource
 from streams.wire.avro import (
@@ -43,6 +44,9 @@ PINNED_IDS = {
     "audit-event.v1": 10,
     "regulatory-record.v1": 11,
     "batch-manifest.v1": 12,
+    "incident.v1": 13,
+    "heartbeat.v1": 14,
+    "revocation-request.v1": 15,
 }
 # The scale of a decimal by its name: quantities, prices and rates, money.
 SCALES = {
@@ -61,6 +65,10 @@ ENUMS: dict[str, tuple[str, ...]] = {
     "CommandScope": tuple(Scope),
     "MassCancelScope": tuple(Scope),
     "BreakerScope": (Scope.BOT, Scope.MARKET),
+    "IncidentScope": tuple(Scope),
+    "IncidentCause": tuple(Cause),
+    "IncidentReporting": tuple(Reporting),
+    "Duty": tuple(Duty),
     "AuditEventType": EVENT_TYPES,
     "Decision": ("APPROVED", "REJECTED"),
     "Severity": ("INFO", "WARNING", "CRITICAL"),

@@ -6,9 +6,7 @@ import json
 
 import pytest
 
-from streams.core.breaker import Signal
 from streams.core.orders import TradingState
-from streams.core.reasons import Reason
 from streams.core.state import BotState, StateRowError
 from streams.core.windows import WindowCounter
 
@@ -24,8 +22,9 @@ def stopped_bot() -> BotState:
         executions=WindowCounter(60, 4),
     )
     bot.rate.add(bot.received_us)
-    bot.open_breaker(99, 0.8)
-    bot.halt(Signal.PERSON_HALT, Reason.KILL_SWITCH_ENGAGED)
+    bot.trip(99, 60, 0.8)
+    bot.suspend(99)
+    bot.heartbeat_us, bot.heartbeat_sent_us = 98, 97
     bot.kill("command-1", "ceo@acme")
     return bot
 
@@ -50,8 +49,9 @@ def test_a_release_clears_every_stop_but_a_revocation() -> None:
     bot = stopped_bot()
     bot.release()
     assert bot.trading_state is TradingState.ACTIVE
-    assert (bot.halt_reason, bot.kill_command, bot.kill_issued_by, bot.breaker_score) == (None, None, None, None)
-    assert (bot.breaker_open_until_us, bot.throttle_tripped_at, bot.consecutive_failures) == (0, 0, 0)
+    assert (bot.halt_reason, bot.kill_command, bot.stopped_by, bot.breaker_score) == (None, None, None, None)
+    assert (bot.breaker_open_until_us, bot.breaker_trips, bot.breaker_probes) == (0, 0, 0)
+    assert (bot.suspended_at_us, bot.throttle_tripped_at, bot.consecutive_failures) == (None, 0, 0)
     assert (bot.revoked_at_us, bot.audit_seq, bot.executions.count) == (5, 7, 4)
     assert bot.may_release("ceo@acme")
 
@@ -68,23 +68,24 @@ def test_a_state_survives_its_row_as_json(bot: BotState) -> None:
 @pytest.mark.parametrize("score", [float("nan"), float("inf"), -1.0, 1.5, None])
 def test_a_score_that_is_none_is_not_kept(score: float | None) -> None:
     bot = BotState()
-    bot.open_breaker(99, score)
+    bot.trip(99, 60, score)
     assert (bot.trading_state, bot.breaker_score) == (TradingState.REDUCING, None)
 
 
 @pytest.mark.parametrize("score", [0.0, 1.0])
 def test_the_extreme_scores_are_kept(score: float) -> None:
     bot = BotState()
-    bot.open_breaker(99, score)
+    bot.trip(99, 60, score)
     assert bot.breaker_score == score
 
 
 def test_a_new_bot_has_nothing_behind_it() -> None:
-    nothing = [0, 0, None, "ACTIVE", None, 0, None, None, None, None, 0, 0, 0, 0, 0]
-    assert BotState().to_row() == [1, *nothing]
+    closed = ["ACTIVE", 0, None, 0, 0, None]
+    nothing = [0, 0, None, None, None, None, None, 0, 0, 0, 0, 0, 0, 0]
+    assert BotState().to_row() == [2, *closed, *nothing]
 
 
-@pytest.mark.parametrize("row", [[], [1], [2, *BotState().to_row()[1:]], BotState().to_row()[:15]])
+@pytest.mark.parametrize("row", [[], [2], [1, *BotState().to_row()[1:]], BotState().to_row()[:20]])
 def test_a_row_of_another_version_is_refused(row: list[object]) -> None:
     with pytest.raises(StateRowError):
         BotState.from_row(row)
