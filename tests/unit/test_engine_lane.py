@@ -378,7 +378,12 @@ async def test_a_due_batch_that_writes_nothing_is_no_transaction(monkeypatch: py
     bench.put("orders", 1)
     await bench.commits(1)
     done: list[int] = []
-    monkeypatch.setattr(bench.application, "finish", lambda: done.append(0) or setattr(bench.application, "due", None))
+
+    def finish() -> None:
+        done.append(0)
+        bench.application.due = None
+
+    monkeypatch.setattr(bench.application, "finish", finish)
     bench.application.due = 1
     bench.lane._arrived.set()
     await until(lambda: bool(done))
