@@ -12,7 +12,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 
 from streams.agents.lane import Lane, Services
 from streams.agents.references import References
-from streams.app import TABLES
+from streams.app import TABLES, load_incident_rules
 from streams.engine.application import Message, Outputs
 from streams.engine.tables import new_rows
 from streams.names import Topic
@@ -65,7 +65,9 @@ class OfflineLane:
         references = References()
         references.attach(lambda: True)
         pki = material.pki
-        services = Services(load_trust(pki), references, lambda number: log_signers(pki, f"bench/{number}"), "")
+        services = Services(
+            load_trust(pki), references, lambda number: log_signers(pki, f"bench/{number}"), "", load_incident_rules()
+        )
         self.outputs = Outputs()
         self.tables: dict[str, Any] = {
             name: new_rows(codec, None if window_s is None else round(window_s * 1_000_000))
