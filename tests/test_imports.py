@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "reports": {"core", "wire", "audit", "warehouse", "reports", "resources", "names"},
     "replay": {"core", "wire", "agents", "engine", "app", "sim", "rig", "warehouse", "replay", "names", "settings"},
     "desk": {"core", "wire", "audit", "venue", "rig", "desk", "resources", "names", "settings"},
+    "notify": {"core", "wire", "notify", "names", "settings"},
     "local": {"core", "local", "resources"},
     "topics": {"core", "topics", "resources", "names"},
     "settings": {"core", "kafka_security"},
@@ -43,6 +44,7 @@ OWNERS = {
     "sse_starlette": {"desk"},
     "boto3": {"archive"},
     "botocore": {"archive"},
+    "apprise": {"notify"},
 }
 # The oracle judges the gate, so it may not be built from it.
 ORACLE_MAY_NOT = {

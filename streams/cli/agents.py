@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from streams.rig.commanding import Acknowledgement
+    from streams.wire.commands import Command
 
 app = typer.Typer(help="Register bots, stop them, release them.", no_args_is_help=True)
 
@@ -100,6 +101,47 @@ def revoke_command(agent: BotArgument, *, by: ByOption, reason: ReasonOption, as
     _command("REVOKE", ("BOT", agent), by, reason, as_json=as_json)
 
 
+@app.command("halt")
+def halt_command(
+    agent: Annotated[str, typer.Argument(help="The bot's agent_id; none for a market.")] = "",
+    *,
+    by: ByOption,
+    reason: ReasonOption,
+    market: Annotated[str, typer.Option(help="Halt a market for all bots.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Open the breaker of a bot or a market: nothing enters, what is open stays; somebody else must release it.
+
+    Example: portcullis agent halt maker-01 --by ceo@acme --reason "odd prices"
+    """
+    _command("HALT", _scope(agent, market, "", everything=False), by, reason, as_json=as_json)
+
+
+@app.command("reduce")
+def reduce_command(
+    agent: Annotated[str, typer.Argument(help="The bot's agent_id; none for a market.")] = "",
+    *,
+    by: ByOption,
+    reason: ReasonOption,
+    market: Annotated[str, typer.Option(help="Let all bots only reduce in a market.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Let a bot, or all in a market, only lower their exposure; somebody else must release it.
+
+    Example: portcullis agent reduce --market BTC_USDT --by ceo@acme --reason "venue unstable"
+    """
+    _command("REDUCE", _scope(agent, market, "", everything=False), by, reason, as_json=as_json)
+
+
+@app.command("acknowledge")
+def acknowledge_command(agent: BotArgument, *, by: ByOption, reason: ReasonOption, as_json: JsonOption = False) -> None:
+    """Answer an automatic kill in time: the certificate stays suspended and is not revoked.
+
+    Example: portcullis agent acknowledge runaway-01 --by cfo@acme --reason "looking at it"
+    """
+    _command("ACKNOWLEDGE", ("BOT", agent), by, reason, as_json=as_json)
+
+
 def _scope(agent: str, market: str, operator: str, *, everything: bool) -> tuple[str, str]:
     given = [
         (scope, target) for scope, target in (("BOT", agent), ("MARKET", market), ("OPERATOR", operator)) if target
@@ -112,10 +154,16 @@ def _scope(agent: str, market: str, operator: str, *, everything: bool) -> tuple
 
 
 def _command(action: str, scope: tuple[str, str], by: str, reason: str, *, as_json: bool) -> None:
-    from streams.rig.commanding import give
     from streams.wire.commands import Action, Command, Scope
 
     command = Command(str(uuid.uuid4()), Action(action), Scope(scope[0]), scope[1], reason, by, time.time_ns() // 1000)
+    order(command, as_json=as_json)
+
+
+def order(command: Command, *, as_json: bool) -> None:
+    """Give a command and show what came of it."""
+    from streams.rig.commanding import give
+
     answer = give(load_settings(), command)
     finish(answer.as_dict(), ok=answer.applied, as_json=as_json, show=lambda console: _show_answer(console, answer))
 

@@ -13,6 +13,7 @@ from streams.cli import (
     drill,
     duties,
     fitness,
+    incidents,
     orders,
     pki,
     reports,
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.add_typer(broker.app, name="broker")
 app.add_typer(topology.app, name="topology")
 app.add_typer(agents.app, name="agent")
+app.add_typer(incidents.app, name="incident")
 app.add_typer(orders.app, name="order")
 app.add_typer(pki.app, name="pki")
 app.add_typer(reports.app, name="report")

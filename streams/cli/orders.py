@@ -70,6 +70,22 @@ def submit_command(  # noqa: PLR0913 - a command's options
     finish(_as_dict(verdict), ok=verdict.approved, as_json=as_json, show=lambda console: _show(console, verdict))
 
 
+@app.command("heartbeat")
+def heartbeat_command(
+    agent: Annotated[str, typer.Argument(help="The bot's agent_id.")],
+    *,
+    every: Annotated[float, typer.Option(min=0.05, help="Seconds between two.")] = 1.0,
+) -> None:
+    """Send a bot's signed heartbeats until stopped, as its own process would.
+
+    Example: portcullis order heartbeat maker-01 --every 1
+    """
+    from streams.cli.services import stop_on_signals
+    from streams.rig.beating import beat
+
+    beat(load_settings(), agent, every, stop_on_signals())
+
+
 def _as_dict(verdict: Verdict) -> dict[str, object]:
     value_e5 = verdict.order_value_e5
     return {

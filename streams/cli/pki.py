@@ -15,11 +15,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Keys and certificates of all parties on one machine, for development.", no_args_is_help=True)
 
 
-@app.callback()
-def _group() -> None:
-    """Keep `init` a subcommand while it is the only one."""
-
-
 @app.command("init")
 def init_command(*, as_json: JsonOption = False) -> None:
     """Make what is missing: approver, operator, certificate authority, named people, log and report keys.
@@ -35,3 +30,18 @@ def init_command(*, as_json: JsonOption = False) -> None:
         console.print(f"development keys and certificates are in {folder}")
 
     finish({"folder": str(folder)}, ok=True, as_json=as_json, show=show)
+
+
+@app.command("publish")
+def publish_command() -> None:
+    """Play the certificate authority: put what the gate asks to revoke on the revocation list, until stopped.
+
+    Example: portcullis pki publish
+    """
+    from streams.cli.services import stop_on_signals
+    from streams.cli.worker import log_to_stderr
+    from streams.rig.authority import publish_revocations
+
+    log_to_stderr()
+    stop = stop_on_signals()
+    publish_revocations(load_settings(), stop)

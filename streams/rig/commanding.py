@@ -42,7 +42,7 @@ class Acknowledgement:
 
 
 def give(settings: Settings, command: Command) -> Acknowledgement:
-    """Sign and send a command: to its bot's partition, or to all where it is wider; wait for the answers.
+    """Sign and send a command and wait for the answers: of its bot's partition, of its incident's, or of all.
 
     Raises: PortcullisError where the person has no key here; KafkaException where the cluster does not answer.
     """
@@ -64,17 +64,21 @@ def give(settings: Settings, command: Command) -> Acknowledgement:
 def send_command(
     sender: Sender, topic: str, command: Command, value: bytes, headers: Sequence[Header], lanes: int
 ) -> int:
-    """Send a signed command to its bot's partition, or to all where it is wider; return how many must answer.
+    """Send a signed command to its incident's or bot's partition, or else to all; return how many must answer.
 
     Raises: KafkaException where the cluster does not take it.
     """
-    if command.scope is Scope.BOT:
-        sender.send(topic, command.target.encode(), value, headers)
-    else:
-        for number in range(lanes):
-            sender.send(topic, b"", value, headers, partition=number)
+    places: list[int | None] = [None]  # the key says
+    if command.incident_id is not None:
+        places = [int(command.incident_id.partition("-")[0])]
+    elif command.scope is not Scope.BOT:
+        places = list(range(lanes))
+    for number in places:
+        sender.send(
+            topic, command.target.encode() if command.scope is Scope.BOT else b"", value, headers, partition=number
+        )
     sender.flush()
-    return 1 if command.scope is Scope.BOT else lanes
+    return len(places)
 
 
 def _wait(consumer: Consumer, command: Command, value: bytes, expected: int) -> Acknowledgement:

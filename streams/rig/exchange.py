@@ -76,6 +76,11 @@ class Exchange:
         for record in read_all(servers, [self._topic(Topic.TRADES_EXECUTED)], security):
             self._venue.recall(decode_execution_report(record.value))
 
+    def open_orders_of(self, bots: Iterable[str]) -> int:
+        """Return how many orders of these bots may still trade."""
+        with self._lock:
+            return self._venue.open_orders_of(frozenset(bots))
+
     def start(self) -> None:
         """Publish each market's first price and begin to trade."""
         for market in self._markets.values():

@@ -61,6 +61,10 @@ class PaperVenue:
         """Return agent_id and ClOrdID of each order that may still trade."""
         return frozenset(self._open)
 
+    def open_orders_of(self, bots: frozenset[str]) -> int:
+        """Return how many orders of these bots may still trade."""
+        return sum(agent_id in bots for agent_id, _ in self._open)
+
     def recall(self, report: ExecutionReport) -> None:
         """Take a report that this venue made before it was restarted."""
         key = report.agent_id, report.cl_ord_id

@@ -1,0 +1,1 @@
+"""Notifications: alerts to mail, SMS, chat and webhooks."""
