@@ -51,4 +51,4 @@ def publish_revocations(settings: Settings, stop: threading.Event) -> None:
             else:
                 revoke(settings.pki, int(request["serial"], 16))
                 _LOG.info("certificate %s of %s is on the list", request["serial"], request["agent_id"])
-            consumer.commit(message, asynchronous=False)
+            consumer.commit(message=message, asynchronous=False)

@@ -121,7 +121,7 @@ class Floor(World):
 
     def _begin(self, number: int) -> None:
         self.lanes[number] = Lane(number, self.rows[number], self._outputs[number], self._services)
-        self.lanes[number].anomaly.score = self._score  # type: ignore[method-assign]
+        self.lanes[number].anomaly.score = self._score  # type: ignore[method-assign, assignment]
 
     def events(self, kind: str | None = None) -> list[AuditEvent]:
         found = [decode_audit_event(r.value or b"")[0] for r in self.records if r.topic == Topic.AUDIT_EVENTS]
@@ -199,7 +199,7 @@ def test_a_markets_score_opens_its_breaker_for_all_until_calm_probes_close_it(fl
     lane = floor.lanes[number]
     record = next(r for r in floor.records if r.topic == Topic.AGENTS_REGISTRY)
     lane.begin(floor.now_us)
-    lane.markets.on_score(record, MARKET, ScoreDetail("test", 0.8, {}))  # type: ignore[arg-type]
+    lane.markets.on_score(record, MARKET, ScoreDetail("test", 0.8, {}))
     lane.finish()
     floor.decide()
     assert floor.order() is Reason.CIRCUIT_BREAKER_ACTIVE
