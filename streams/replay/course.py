@@ -19,6 +19,7 @@ from streams.core.reasons import FAILURES, Reason
 from streams.core.situation import value_e5
 from streams.core.state import BotState
 from streams.core.windows import day_start_us
+from streams.replay.holding import Holding
 from streams.wire.decisions import decode_audit_event, decode_verdict_body
 from streams.wire.messages import decode_order_body
 
@@ -69,6 +70,7 @@ class _Past:
     profile: BotProfile = field(default_factory=BotProfile)
     daily_e5: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
     received: dict[str, int] = field(default_factory=dict)
+    holding: Holding = field(default_factory=Holding)
 
 
 class Course:
@@ -103,8 +105,15 @@ class Course:
             return
         bot = self._pasts[event.agent_id].bot
         action = event.details.get("action") if event.event_type == "COMMAND_APPLIED" else None
-        if action == "KILL":
+        if event.event_type == "TRADE_EXECUTED" and event.subject is not None:
+            repeated = event.details.get("repeated") == "true"
+            self._pasts[event.agent_id].holding.executed(event.subject, repeated=repeated)
+        elif action == "KILL":
             bot.halt(Signal.PERSON_HALT, Reason.KILL_SWITCH_ENGAGED)
+        elif action == "HALT":
+            bot.halt(Signal.PERSON_HALT, Reason.TRADING_HALTED)
+        elif action == "REDUCE":
+            bot.stop(Signal.PERSON_REDUCE)
         elif action == "RELEASE":
             bot.release()
         elif event.event_type == "BREAKER_CHANGED" and event.subject is not None:
@@ -139,8 +148,11 @@ class Course:
             daily_value_e5=past.daily_e5[day_us],
             seen=first_us is not None and received_us - first_us < window_us,
             score=score,
+            exposure=past.holding.of(order.symbol),
         )
         decision = _with_given(decide(order, situation), given)
+        if verdict.approved:
+            past.holding.approved(order)
         apply(order, situation, decision)
         past.daily_e5[day_us] += counted_value_e5(order, decision)
         remembered = remembered_id(order, situation)

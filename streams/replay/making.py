@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 from streams.agents.gate import Prepared
 from streams.agents.lane import Lane, Services
 from streams.agents.references import References
-from streams.app import DAY_S, RECENT_WINDOW_S, RowBytes, RowList, RowOf
+from streams.app import DAY_S, RECENT_WINDOW_S, RowBytes, RowList, RowOf, load_incident_rules
 from streams.core.anomaly import BotProfile
 from streams.core.executions import Approval
+from streams.core.incident import Incident
 from streams.core.state import BotState
 from streams.engine.application import Outputs
 from streams.engine.tables import PartitionTable, WindowedPartitionTable
@@ -93,6 +94,7 @@ class _Maker:
             references=self._references,
             signers=lambda number: log_signers(pki, f"made/{number}"),
             prefix="",
+            incident_rules=load_incident_rules(),
         )
         self._tables = _tables()
         self._lane = Lane(lane, self._tables, self._outputs, services)
@@ -160,6 +162,9 @@ def _tables() -> dict[str, Any]:
         TableName.DAILY_VALUE: WindowedPartitionTable(RowList(), int(DAY_S) * _US),
         TableName.RECENT_IDS: WindowedPartitionTable(RowList(), int(RECENT_WINDOW_S) * _US),
         TableName.OPEN_ORDERS: PartitionTable(RowOf(Approval)),
+        TableName.POSITIONS: PartitionTable(RowList()),
         TableName.CONTROLS: PartitionTable(RowList()),
+        TableName.DEADLINES: PartitionTable(RowList()),
+        TableName.INCIDENTS: PartitionTable(RowOf(Incident)),
         TableName.LOG: PartitionTable(RowBytes()),
     }
