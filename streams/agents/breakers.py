@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from streams.core.state import BotState
     from streams.wire.decisions import ScoreDetail
 
-ISSUER: Final = "portcullis-gate"
+ISSUER: Final = "anomaly-agent"
 _SEVERITY: Final = {
     TradingState.ACTIVE: INFO,
     TradingState.REDUCING: WARNING,

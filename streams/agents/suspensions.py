@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from streams.agents.alerts import CRITICAL
-from streams.agents.breakers import ISSUER
 from streams.agents.deadlines import Kind
 from streams.core.reasons import Reason
 from streams.names import Topic
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from streams.wire.decisions import ScoreDetail
 
 _US: Final = 1_000_000
+ISSUER: Final = "portcullis-gate"
 GRACE_OVER: Final = "GRACE_OVER"
 
 
