@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from argon2 import PasswordHasher
+
 from streams.core.policy import Policy, parse_policy
 from streams.desk.facts import Changed, Commanded, Decided, Executed, Place
 from streams.desk.model import Desk
@@ -12,6 +14,8 @@ from streams.wire.commands import Action, Command, Scope
 from tests.gate_world import DOCUMENT
 
 S_US = 1_000_000
+# Argon2 at its cheapest: what it costs is not what most tests are about.
+QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 START_US = 1_800_000_010 * S_US  # within a minute
 OPERATOR = "acme_trading_ltd"
 

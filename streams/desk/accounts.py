@@ -46,9 +46,9 @@ class User:
 class Accounts:
     """The users' list in a file, read anew whenever it is asked: a change counts at once."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, hasher: PasswordHasher | None = None) -> None:
         self._path = path
-        self._hasher = PasswordHasher()
+        self._hasher = hasher or PasswordHasher()
         # Who is not there costs as much time as who is.
         self._nobody = self._hasher.hash(secrets.token_urlsafe())
 

@@ -13,6 +13,7 @@ from streams.desk.rates import RateLimit
 from streams.desk.sessions import Sessions
 from streams.desk.settings import load_desk_settings
 from streams.settings import SettingsError, load_settings
+from tests.desk_world import QUICK
 
 JANE = Identity("jane@acme", DeskRole.RISK, "", Method.PASSWORD)
 
@@ -87,14 +88,14 @@ def test_a_password_is_kept_as_a_hash_in_a_file_of_its_owners(tmp_path: Path) ->
 
 
 def test_two_users_never_get_the_same_password(tmp_path: Path) -> None:
-    accounts = Accounts(tmp_path / "users.json")
+    accounts = Accounts(tmp_path / "users.json", QUICK)
     given = {accounts.add(f"user-{number}", DeskRole.VIEWER) for number in range(3)}
     assert len(given) == 3
     assert all(len(password) >= 20 for password in given)
 
 
 def test_a_user_without_a_password_cannot_sign_in_with_one(tmp_path: Path) -> None:
-    accounts = Accounts(tmp_path / "users.json")
+    accounts = Accounts(tmp_path / "users.json", QUICK)
     assert accounts.add("jane@acme", DeskRole.VIEWER, with_password=False) == ""
     assert accounts.verify("jane@acme", "") is None
     assert accounts.identify("jane@acme", Method.CERTIFICATE) is not None
@@ -111,11 +112,11 @@ def test_a_user_without_a_password_cannot_sign_in_with_one(tmp_path: Path) -> No
 )
 def test_a_user_that_does_not_hold_is_refused(tmp_path: Path, name: str, role: DeskRole, operator: str) -> None:
     with pytest.raises(AccountError):
-        Accounts(tmp_path / "users.json").add(name, role, operator)
+        Accounts(tmp_path / "users.json", QUICK).add(name, role, operator)
 
 
 def test_names_are_there_once_and_gone_when_removed(tmp_path: Path) -> None:
-    accounts = Accounts(tmp_path / "users.json")
+    accounts = Accounts(tmp_path / "users.json", QUICK)
     accounts.add("jane@acme", DeskRole.VIEWER)
     with pytest.raises(AccountError, match="already"):
         accounts.add("jane@acme", DeskRole.RISK)
