@@ -12,6 +12,8 @@ import { listen } from "./stream.js";
 import * as table from "./table.js";
 
 const FORCE_EVERY_MS = 1000;
+// Alerts and commands are written at once; figures in motion are not read faster than this, and painting them costs most.
+const FIGURES_EVERY_MS = 500;
 const KEYS = [
   ["/", "find a bot"],
   ["o", "find an order"],
@@ -24,10 +26,23 @@ const KEYS = [
 let due = { bots: false, alerts: false, commands: false, head: false };
 let framed = false;
 let forcedAt = 0;
+let figuresAt = 0;
+let timer = 0;
 
 function changed(parts) {
   due = { bots: due.bots || parts.bots, alerts: due.alerts || parts.alerts, commands: due.commands || parts.commands, head: due.head || parts.head };
-  if (framed) return;
+  const wait = due.alerts || due.commands ? 0 : FIGURES_EVERY_MS - (Date.now() - figuresAt);
+  if (framed || (wait > 0 && timer)) return;
+  if (wait > 0) {
+    timer = setTimeout(schedule, wait);
+  } else {
+    schedule();
+  }
+}
+
+function schedule() {
+  clearTimeout(timer);
+  timer = 0;
   framed = true;
   requestAnimationFrame(frame);
 }
@@ -37,6 +52,7 @@ function frame() {
   framed = false;
   const now = due;
   due = { bots: false, alerts: false, commands: false, head: false };
+  figuresAt = Date.now();
   if (now.head) panels.head();
   if (now.bots) table.render();
   if (now.alerts) panels.alerts();

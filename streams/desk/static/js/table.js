@@ -7,7 +7,7 @@ import { now, stateOf, store } from "./store.js";
 
 const OVERSCAN = 4;
 const SORT_EVERY_MS = 1000;
-const SPARK_EVERY_MS = 1000;
+const SPARK_EVERY_MS = 2500; // half of a step of the history
 const RANK = { HALTED: 0, STOPPED: 0, SUSPENDED: 0, REVOKED: 1, REDUCING: 2, ACTIVE: 3, UNREGISTERED: 4 };
 
 const COLUMNS = [
