@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Consumer, Message
 
+    from streams.audit.policy import TlogPolicy
     from streams.desk.model import Desk
     from streams.settings import Settings
 
@@ -41,7 +42,12 @@ _ASK_S: Final = 1.5
 # Read before the log: what gives its events their meaning.
 _SMALL: Final = (Topic.AGENTS_REGISTRY, Topic.RISK_CIRCUIT_BREAKERS, Topic.AGENTS_COMMANDS, Topic.RISK_ALERTS)
 # Of these the last records of each partition are enough.
-_KEPT: Final = {Topic.AGENTS_COMMANDS: 2_000, Topic.RISK_ALERTS: 500, Topic.AUDIT_CHECKPOINTS: 20}
+_KEPT: Final = {
+    Topic.AGENTS_COMMANDS: 2_000,
+    Topic.RISK_ALERTS: 500,
+    Topic.AUDIT_CHECKPOINTS: 20,
+    Topic.AUDIT_COSIGNATURES: 20,
+}
 
 # A change of the model that a record asks for; bytes are read before, without the lock.
 Step = Callable[["Desk"], None]
@@ -50,12 +56,12 @@ Step = Callable[["Desk"], None]
 class Feed:
     """Fills the read model until it is stopped; hold `lock` while you use the model."""
 
-    def __init__(self, settings: Settings, desk: Desk) -> None:
+    def __init__(self, settings: Settings, desk: Desk, policy: TlogPolicy | None = None) -> None:
         self.desk = desk
         self.lock = threading.Lock()
         self._settings = settings
         self._topics = {settings.topic_prefix + topic: topic for topic in Topic}
-        self._checkpoints = Checkpoints(settings.pki, settings.log_origin)
+        self._checkpoints = Checkpoints(settings.pki, settings.log_origin, policy)
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._kept_up, args=(run,), name=name, daemon=True)
@@ -64,6 +70,7 @@ class Feed:
         self._readers: dict[Topic, Callable[[Message], Step | None]] = {
             Topic.AUDIT_EVENTS: self._event,
             Topic.AUDIT_CHECKPOINTS: self._checkpoint,
+            Topic.AUDIT_COSIGNATURES: self._cosigned,
             Topic.AGENTS_REGISTRY: self._registration,
             Topic.RISK_CIRCUIT_BREAKERS: self._breaker,
             Topic.RISK_ALERTS: self._alert,
@@ -101,7 +108,7 @@ class Feed:
         for fact in answers_of(consumer, self.desk, self._name(Topic.AUDIT_EVENTS)):
             with self.lock:
                 self.desk.on_commanded(fact)
-        log = self._places(consumer, (Topic.AUDIT_EVENTS, Topic.AUDIT_CHECKPOINTS))
+        log = self._places(consumer, (Topic.AUDIT_EVENTS, Topic.AUDIT_CHECKPOINTS, Topic.AUDIT_COSIGNATURES))
         places = [*(p if p.offset >= 0 else q for p, q in zip(followed, small, strict=True)), *log]
         consumer.assign(places)
         self._until_ends(consumer, places)
@@ -184,6 +191,10 @@ class Feed:
     def _checkpoint(self, message: Message) -> Step:
         lane, note, at_us = message.partition() or 0, message.value() or b"", message.timestamp()[1] * 1000
         return lambda _: self._checkpoints.on_note(lane, note, at_us)
+
+    def _cosigned(self, message: Message) -> Step:
+        lane, note = message.partition() or 0, message.value() or b""
+        return lambda _: self._checkpoints.on_cosigned(lane, note)
 
     def _registration(self, message: Message) -> Step | None:
         value = message.value()

@@ -35,7 +35,8 @@ class Lane:
     signed_us: int = 0
     signature_ok: bool = True
     witnessed: int = 0
-    """Leaves under the last checkpoint that a witness has cosigned."""
+    """Leaves under the last checkpoint that enough witnesses have cosigned."""
+    witness_ok: bool = True
     asked: bool = False
     """Whether the cluster has said how far the topics go."""
     progress_us: int = 0

@@ -161,7 +161,7 @@ def _covering_checkpoint(consumer: Consumer, settings: Settings, place: Place) -
                 "size": checkpoint.size,
                 "root": checkpoint.root.hex(),
                 "text": f"signed with {checkpoint.size} leaves, of which this is leaf {place.log_index}; "
-                "`portcullis report export` writes the proof",
+                "`portcullis order show --proof FILE` writes its proof",
             }
     return {"kind": "checkpoint", "verified": False, "text": "no signed checkpoint covers the leaf yet"}
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from streams.audit.policy import TlogPolicy
 from streams.desk.access import Access
 from streams.desk.accounts import AccountError, Accounts
 from streams.desk.feed import Feed, lanes_of
@@ -78,7 +79,8 @@ def run_desk(settings: Settings, desk_settings: DeskSettings) -> None:
     lanes = lanes_of(settings)
     keys = desk_settings.keys if desk_settings.keys.name else settings.pki / "private"
     hand = Hand(settings, keys, lanes)
-    feed = Feed(settings, Desk(lanes, now_us()))
+    file = desk_settings.tlog_policy
+    feed = Feed(settings, Desk(lanes, now_us()), TlogPolicy.parse(file.read_bytes()) if file.name else None)
     access = Access(desk_settings, accounts, settings.pki, hand.holds_key_of)
     app = build_web(settings, desk_settings, feed, access, hand)
     server = uvicorn.Server(_config(app, settings, desk_settings))

@@ -31,6 +31,8 @@ class DeskSettings:
     keys: Path = Path()
     """Folder of the private keys with which the desk signs in people's names; by default the PKI's own."""
     users: Path = Path()
+    tlog_policy: Path = Path()
+    """File that says whose cosignatures count (C2SP tlog-policy); without it the page shows no witness."""
     session_idle_s: int = 30 * _MINUTE_S
     session_s: int = 12 * 60 * _MINUTE_S
     openid_issuer: str = ""

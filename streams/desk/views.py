@@ -183,6 +183,7 @@ def lane_row(lane: Lane, now_us: int) -> dict[str, Any]:
         "signedAt": lane.signed_us // 1000,
         "signatureOk": lane.signature_ok,
         "witnessed": lane.witnessed,
+        "witnessOk": lane.witness_ok,
         "eventAt": lane.last_event_us // 1000,
         "stalledMs": lane.stalled_us(now_us) // 1000,
     }

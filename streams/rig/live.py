@@ -14,10 +14,12 @@ from streams.rig.load import play
 from streams.rig.stage import open_stage
 from streams.sim.fleet import fleet
 from streams.sim.tape import BUNDLED_TAPE, read_tape
+from streams.witness.running import load_cosigner
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from streams.desk.settings import DeskSettings
     from streams.rig.processes import Service
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from streams.settings import Settings
 
 _TURN_S = 120
+_WITNESS = "portcullis.local/witness"  # the name that `portcullis witness` takes by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +70,9 @@ def run_live(
     users = desk_settings.users if desk_settings.users.name else settings.home / "desk" / "users.json"
     with open_stage(settings.home / "up", settings, ticks, fleet(options.bots)) as stage, ExitStack() as running:
         passwords = first_users(stage.settings, Accounts(users))
-        own = {f"{PREFIX}USERS": str(users.absolute()), f"{PREFIX}PORT": str(desk_settings.port)}
-        services = [stage.worker(), stage.desk(own)]
+        own = {"USERS": users.absolute(), "PORT": desk_settings.port, "TLOG_POLICY": _witness_policy(stage).absolute()}
+        variables = {PREFIX + name: str(value) for name, value in own.items()}
+        services = [stage.worker(), stage.witness(), stage.desk(variables)]
         if options.warehouse:
             services.append(stage.warehouse())
         for service in services:
@@ -93,3 +97,12 @@ def run_live(
                 seed += 1
         except _StoppedError:
             return
+
+
+def _witness_policy(stage: Stage) -> Path:
+    """Write down that the witness of this machine must have cosigned (C2SP tlog-policy)."""
+    witness = load_cosigner(stage.settings.home / "witness", _WITNESS).verifier
+    logs = [f"log {verifier.vkey}" for verifier in stage.verifiers()]
+    path = stage.folder / "tlog-policy"
+    path.write_text("\n".join([*logs, f"witness {_WITNESS} {witness.vkey}", f"quorum {_WITNESS}", ""]))
+    return path

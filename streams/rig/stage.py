@@ -86,6 +86,10 @@ class Stage:
         """Return the warehouse process, not yet started."""
         return Service("warehouse", ["warehouse"], self.settings, self.folder / "logs")
 
+    def witness(self) -> Service:
+        """Return a witness's process, not yet started; its key and state are in the folder."""
+        return Service("witness", ["witness"], self.settings, self.folder / "logs")
+
     def desk(self, own: Mapping[str, str]) -> Service:
         """Return the risk desk's process, not yet started; `own` are its PORTCULLIS_DESK_* settings."""
         return Service("desk", ["desk"], self.settings, self.folder / "logs", more=own)

@@ -104,6 +104,7 @@ function behind(figures) {
     found.push(`No decision for ${format.span(longest)}: ${format.count(waiting)} orders wait.`);
   }
   if (figures.lanes.some((lane) => !lane.signatureOk)) found.push("A checkpoint of the log does not bear the log's signature.");
+  if (figures.lanes.some((lane) => !lane.witnessOk)) found.push("A cosigned checkpoint does not satisfy the witness policy.");
   return found;
 }
 
@@ -228,7 +229,7 @@ function audit() {
       format.count(lane.signed),
       lane.signedAt ? `${format.span(now() - lane.signedAt)} ago` : "none yet",
       lane.signatureOk ? "✓ holds" : "✕ bad",
-      lane.witnessed ? `✓ up to ${format.count(lane.witnessed)}` : "none seen",
+      !lane.witnessOk ? "✕ not cosigned" : lane.witnessed ? `✓ up to ${format.count(lane.witnessed)}` : "none seen",
       format.count(lane.waiting),
       `${format.count(lane.lag)} records`,
       lane.eventAt ? `${format.span(now() - lane.eventAt)} ago` : "–",
