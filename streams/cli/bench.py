@@ -29,15 +29,20 @@ def bench_command(  # noqa: PLR0913 - each is an option of the command
     ] = 0,
     sink: Annotated[int, typer.Option(min=0, max=10_000_000, help="Measure the sink with so many rows instead.")] = 0,
     kills: Annotated[int, typer.Option(min=0, max=1_000, help="Measure so many kills under load instead.")] = 0,
+    graces: Annotated[int, typer.Option(min=0, max=20, help="Kill the worker in so many grace periods instead.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """CPU per order, orders per second and latency, beside the leanest possible loop and plain Faust.
 
     With --kills: from each kill's append to the bot's last approval, and from the order that opens a breaker to its
-    refusal. Example: portcullis bench --kills 100 --rate 1000
+    refusal. With --graces: how late a grace period ends whose worker is killed in the middle of it.
+
+    Example: portcullis bench --kills 100 --rate 1000
     """
     if kills:
         _bench_kills(kills, rate, as_json=as_json)
+    if graces:
+        _bench_graces(graces, as_json=as_json)
     if backlog:
         from streams.bench.backlog import run_backlog
 
@@ -79,17 +84,23 @@ def _show_sink(console: Console, result: Mapping[str, Any]) -> None:
     console.print(table(f"{result['rows']:,} audit events", ("way", "rows/s", "CPU us/row"), rows))
 
 
+def _bench_graces(crashes: int, *, as_json: bool) -> None:
+    from streams.rig.grace import run_grace
+
+    result = run_grace(load_settings(), crashes=crashes, grace_s=8, tell=progress.print)
+    _finish("Grace periods", result.as_dict(), ok=result.ok, as_json=as_json)
+
+
 def _bench_kills(kills: int, rate: int, *, as_json: bool) -> None:
     from streams.rig.kills import run_kills
 
     result = run_kills(load_settings(), kills=kills, rate=rate, gap_s=0.2, tell=progress.print)
-    rows = list(result.as_dict().items())
-    finish(
-        result.as_dict(),
-        ok=result.ok,
-        as_json=as_json,
-        show=lambda console: console.print(table("Kills", ("what", "value"), rows)),
-    )
+    _finish("Kills", result.as_dict(), ok=result.ok, as_json=as_json)
+
+
+def _finish(title: str, result: Mapping[str, Any], *, ok: bool, as_json: bool) -> None:
+    rows = list(result.items())
+    finish(result, ok=ok, as_json=as_json, show=lambda console: console.print(table(title, ("what", "value"), rows)))
 
 
 def _show(console: Console, result: Mapping[str, Any]) -> None:

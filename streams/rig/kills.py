@@ -19,7 +19,7 @@ from streams.sim.fleet import GOOD_HABITS, Habit, fleet
 from streams.sim.tape import BUNDLED_TAPE, read_tape
 from streams.wire.avro import Schema, decode
 from streams.wire.commands import Action, Command, Scope, sign_command
-from streams.wire.decisions import decode_audit_event, decode_verdict
+from streams.wire.decisions import decode_audit_event, decode_verdict, decode_verdict_body
 from streams.wire.devpki import person_key
 
 if TYPE_CHECKING:
@@ -123,6 +123,8 @@ def _measure(stage: Stage, victims: Sequence[str], rate: int, open_after: int) -
     killed_us = {decode(Schema.COMMAND, one.value)["target"]: one.timestamp_us for one in commands}
     last_us: dict[str, int] = {}
     for one in approved:
+        if decode_verdict(one.value).order_value_e5 is None:
+            continue  # a cancellation lowers risk and passes at all times
         agent_id = one.key.decode()
         last_us[agent_id] = max(last_us.get(agent_id, 0), one.timestamp_us)
     before, after = _by_log_order(events, set(victims))
@@ -149,7 +151,9 @@ def _by_log_order(events: Iterable[Stored], victims: set[str]) -> tuple[int, int
             continue
         if event.event_type == "COMMAND_APPLIED":
             killed.add(event.agent_id)
-        elif event.event_type == "ORDER_APPROVED" and body is not None:
+        elif event.event_type != "ORDER_APPROVED" or body is None:
+            continue
+        elif decode_verdict_body(body).order_value_e5 is not None:
             counts[event.agent_id in killed] += 1
     return counts[0], counts[1]
 

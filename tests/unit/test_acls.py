@@ -22,7 +22,10 @@ def of(found: frozenset[Grant], principal: str) -> set[str]:
 
 
 def test_a_bot_may_ask_and_nothing_else(topology: Topology) -> None:
-    assert of(given(topology, "maker-01"), "bot:maker-01") == {"WRITE topic orders.requested"}
+    assert of(given(topology, "maker-01"), "bot:maker-01") == {
+        "WRITE topic orders.requested",
+        "WRITE topic agents.heartbeats",
+    }
 
 
 def test_the_worker_alone_decides_and_logs(topology: Topology) -> None:
