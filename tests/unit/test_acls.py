@@ -42,6 +42,8 @@ def test_a_service_writes_only_where_the_topology_says(topology: Topology) -> No
     assert of(found, "witness") == {
         "READ topic audit.events",
         "READ topic audit.checkpoints",
+        "WRITE topic audit.cosignatures",
+        "WRITE topic risk.alerts",
         "READ group portcullis-witness*",
     }
     assert {grant.operation for grant in found} == set(Operation)  # so that none is left without a use
