@@ -97,7 +97,7 @@ def release_command(
 
 @app.command("revoke")
 def revoke_command(agent: BotArgument, *, by: ByOption, reason: ReasonOption, as_json: JsonOption = False) -> None:
-    """Revoke a bot's certificate for good; only a new registration with a new certificate trades again."""
+    """Revoke a bot's certificate for good: the bot does not trade again under this name."""
     _command("REVOKE", ("BOT", agent), by, reason, as_json=as_json)
 
 
