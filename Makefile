@@ -5,7 +5,7 @@ ifeq ($(UV),)
 UV := .portcullis/uv/bin/uv
 endif
 RUN := .venv/bin/portcullis
-EXTRAS := embedded web notify archive metrics state
+EXTRAS := embedded web notify archive metrics state hsm
 
 .PHONY: setup demo test check bench s3 clean help
 

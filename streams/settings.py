@@ -40,6 +40,17 @@ class Settings:
     fetch_wait_ms_min: int = 15
     fetch_wait_ms_max: int = 80
     session_timeout_ms: int = 6000
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = 0
+    log_format: str = "text"
+    traces_endpoint: str = ""
+    enforcer_host: str = "127.0.0.1"
+    enforcer_port: int = 8443
+    enforcer_agents: tuple[str, ...] = ()
+    enforcer_certificate: Path = Path()
+    enforcer_key: Path = Path()
+    enforcer_timeout_ms: int = 1000
+    enforcer_rate_max_per_s: int = 500
     kafka_security: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -92,6 +103,19 @@ def _word(text: str) -> str:
     return text
 
 
+def _choice(*choices: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}")
+        return text
+
+    return read
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(_word(part.strip()) for part in text.split(",") if part.strip())
+
+
 # variable → (field, reader); KAFKA_* and CLICKHOUSE_URL are the names that other tools use.
 _VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "PORTCULLIS_HOME": ("home", Path),
@@ -109,6 +133,17 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "PORTCULLIS_FETCH_WAIT_MS_MIN": ("fetch_wait_ms_min", _bounded(0, 1000)),
     "PORTCULLIS_FETCH_WAIT_MS_MAX": ("fetch_wait_ms_max", _bounded(1, 1000)),
     "PORTCULLIS_SESSION_TIMEOUT_MS": ("session_timeout_ms", _bounded(6000, 300_000)),
+    "PORTCULLIS_METRICS_HOST": ("metrics_host", _word),
+    "PORTCULLIS_METRICS_PORT": ("metrics_port", _bounded(0, 65_535)),
+    "PORTCULLIS_LOG_FORMAT": ("log_format", _choice("text", "json")),
+    "PORTCULLIS_TRACES_ENDPOINT": ("traces_endpoint", _word),
+    "PORTCULLIS_ENFORCER_HOST": ("enforcer_host", _word),
+    "PORTCULLIS_ENFORCER_PORT": ("enforcer_port", _bounded(1, 65_535)),
+    "PORTCULLIS_ENFORCER_AGENTS": ("enforcer_agents", _words),
+    "PORTCULLIS_ENFORCER_CERTIFICATE": ("enforcer_certificate", Path),
+    "PORTCULLIS_ENFORCER_KEY": ("enforcer_key", Path),
+    "PORTCULLIS_ENFORCER_TIMEOUT_MS": ("enforcer_timeout_ms", _bounded(200, 60_000)),
+    "PORTCULLIS_ENFORCER_RATE_MAX_PER_S": ("enforcer_rate_max_per_s", _bounded(1, 100_000)),
 }
 # Read where it is needed: where the local broker's jars are kept.
 _READ_ELSEWHERE = {"PORTCULLIS_KAFKA_HOME"}

@@ -26,7 +26,7 @@ from streams.sim.bots import PlannedMessage, plan, revocations
 from streams.sim.fleet import Bot, fleet, policies
 from streams.sim.markets import markets_of
 from streams.sim.oracle_history import History
-from streams.sim.signing import Keyring, WireMessage, to_wire
+from streams.sim.signing import Keyring, to_wire
 from streams.sim.tape import BUNDLED_TAPE, read_tape
 from streams.sim.venue import PaperVenue
 from streams.wire import devpki
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from streams.core.orders import ReferencePrice
     from streams.wire.keys import AgentCredentials
+    from streams.wire.signed_orders import WireMessage
 
 PARTITIONS = 2
 START_US = 1_773_000_000_000_000

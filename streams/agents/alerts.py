@@ -33,6 +33,7 @@ class Alerts:
     ) -> None:
         """Write an alert; its id is the place in the log of the event that explains it."""
         lane = self._lane
+        lane.tally.alerts[severity] += 1
         alert_id = f"{lane.partition}-{lane.journal.next_index - 1}-{kind}"
         value = encode(
             Schema.ALERT,

@@ -140,6 +140,8 @@ class BreakersAgent:
     ) -> None:
         """Write a change of a trading state to `risk.circuit-breakers`."""
         lane = self._lane
+        if scope is Scope.BOT:
+            lane.tally.note_state(target, after)
         event_id = f"lane-{lane.partition}-{lane.journal.next_index - 1}"
         features: Mapping[str, float] = {} if score is None else score.features
         value = encode(

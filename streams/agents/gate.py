@@ -247,6 +247,7 @@ class GateAgent:
             verdict.reason,
             _NO_DETAILS,
         )
+        lane.tally.decided.append(verdict)
         body = encode_verdict_body(verdict)
         head = encode_audit_head(event, len(body))
         key = agent_id.encode()
@@ -266,6 +267,7 @@ class GateAgent:
         if error is None:
             return
         lane, value = self._lane, record.value or b""
+        lane.tally.dead_letters[error.reason.value] += 1
         headers = dead_letter_headers(record.headers, error, record.topic, record.offset)
         lane.outputs.send(self._dead_letter_topic, record.key, value, headers)
         details = {"text": error.text[:500], "sha256": sha256(value).hexdigest(), "bytes": str(len(value))}

@@ -20,6 +20,7 @@ from streams.agents.recent import RecentIds
 from streams.agents.registry import RegistryAgent
 from streams.agents.schedule import ScheduleWatch
 from streams.agents.suspensions import SuspensionsAgent
+from streams.agents.tally import LaneTally
 from streams.core.state import BotState
 from streams.names import TableName, Topic
 from streams.wire.decisions import AuditEvent, encode_audit_head
@@ -93,6 +94,7 @@ class Lane:
         topics = (Topic.AUDIT_EVENTS, Topic.AUDIT_CHECKPOINTS, Topic.ORDERS_APPROVED)
         names = (services.topic(topics[0]), services.topic(topics[1]), services.topic(topics[2]))
         self.journal = Journal(tables[TableName.LOG], outputs, services.signers(partition), names)
+        self.tally = LaneTally(self.bots.items())
         self.recent = RecentIds(tables[TableName.RECENT_IDS])
         self.alerts = Alerts(self)
         self.deadlines = Deadlines(tables[TableName.DEADLINES])
@@ -157,6 +159,7 @@ class Lane:
         self.gate.expire()
         self.post_trade.expire()
         self.journal.finish(self.now_us)
+        self.tally.finish(self.now_us, self.journal.next_index)
 
     def bot(self, agent_id: str) -> BotState:
         """Return the bot's state, a new one where it has none."""

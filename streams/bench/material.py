@@ -14,9 +14,10 @@ from streams.sim.bots import plan
 from streams.sim.fleet import GOOD_HABITS, fleet, policies
 from streams.sim.load import write_load
 from streams.sim.markets import markets_of
-from streams.sim.signing import Keyring, WireMessage, sign_all
+from streams.sim.signing import Keyring, sign_all
 from streams.sim.tape import BUNDLED_TAPE, read_tape
 from streams.wire import devpki
+from streams.wire.signed_orders import WireMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

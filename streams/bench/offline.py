@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from streams.bench.material import Material
-    from streams.sim.signing import WireMessage
+    from streams.wire.signed_orders import WireMessage
 
 _BATCH: Final = 2_000
 _BATCH_BYTES: Final = 900_000

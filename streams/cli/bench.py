@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rich.console import Console
+
+_ENFORCER_BOTS_MAX = 10  # each has connections of its own
+
+
+class Way(StrEnum):
+    """How orders come in."""
+
+    KAFKA = "kafka"
+    ENFORCER = "enforcer"
 
 
 def bench_command(  # noqa: PLR0913 - each is an option of the command
@@ -30,14 +40,16 @@ def bench_command(  # noqa: PLR0913 - each is an option of the command
     sink: Annotated[int, typer.Option(min=0, max=10_000_000, help="Measure the sink with so many rows instead.")] = 0,
     kills: Annotated[int, typer.Option(min=0, max=1_000, help="Measure so many kills under load instead.")] = 0,
     graces: Annotated[int, typer.Option(min=0, max=20, help="Kill the worker in so many grace periods instead.")] = 0,
+    via: Annotated[Way, typer.Option(help="How orders come in; by enforcer: the latency of its answers.")] = Way.KAFKA,
     as_json: JsonOption = False,
 ) -> None:
     """CPU per order, orders per second and latency, beside the leanest possible loop and plain Faust.
 
     With --kills: from each kill's append to the bot's last approval, and from the order that opens a breaker to its
-    refusal. With --graces: how late a grace period ends whose worker is killed in the middle of it.
+    refusal. With --graces: how late a grace period ends whose worker is killed in the middle of it. With --via enforcer:
+    the latency of its answers.
 
-    Example: portcullis bench --kills 100 --rate 1000
+    Example: portcullis bench --via enforcer --rate 200 --seconds 20
     """
     if kills:
         _bench_kills(kills, rate, as_json=as_json)
@@ -55,6 +67,9 @@ def bench_command(  # noqa: PLR0913 - each is an option of the command
 
         stored = run_storing(load_settings(), sink, progress.print)
         finish(stored, ok=True, as_json=as_json, show=lambda console: _show_sink(console, stored))
+        return
+    if via is Way.ENFORCER:
+        _enforcer(bots, rate, seconds, as_json=as_json)
         return
 
     from streams.bench.contest import BenchOptions, as_dict, run_bench
@@ -101,6 +116,22 @@ def _bench_kills(kills: int, rate: int, *, as_json: bool) -> None:
 def _finish(title: str, result: Mapping[str, Any], *, ok: bool, as_json: bool) -> None:
     rows = list(result.items())
     finish(result, ok=ok, as_json=as_json, show=lambda console: console.print(table(title, ("what", "value"), rows)))
+
+
+def _enforcer(bots: int, rate: int, seconds: float, *, as_json: bool) -> None:
+    from streams.bench.enforcer import run_enforcer_bench
+
+    bots = min(bots, _ENFORCER_BOTS_MAX)
+    result = run_enforcer_bench(load_settings(), bots=bots, rate=rate, seconds=seconds, tell=progress.print)
+    shown = table("Enforcer", *_rows(result))
+    finish(result, ok=result["timed_out"] == 0, as_json=as_json, show=lambda console: console.print(shown))
+
+
+def _rows(result: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+    latency = result["latency_ms"]
+    columns = ("orders/s", "orders", "approved", "refused", "timed out", "p50 ms", "p99 ms")
+    row = tuple(result[name] for name in ("rate", "orders", "approved", "refused", "timed_out"))
+    return columns, [(*row, latency["p50"], latency["p99"])]
 
 
 def _show(console: Console, result: Mapping[str, Any]) -> None:

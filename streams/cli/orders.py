@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import time
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from streams.cli.output import JsonOption, finish, table
-from streams.core.orders import (
-    MONEY_SCALE,
-    PRICE_SCALE,
-    QTY_SCALE,
-    MsgType,
-    Order,
-    OrdType,
-    Side,
-    TimeInForce,
-    decimal_text,
-    parse_decimal,
-)
+from streams.core.orders import MONEY_SCALE, Side, decimal_text
 from streams.settings import load_settings
 
 if TYPE_CHECKING:
@@ -43,30 +31,27 @@ def submit_command(  # noqa: PLR0913 - a command's options
     price: Annotated[str, typer.Option(help="Limit price; none for a market order.")] = "",
     venue: Annotated[str, typer.Option(help="The venue's MIC.")] = "BINA",
     region: Annotated[str, typer.Option(help="Where the bot runs.")] = "eu-west-1",
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait; then the order has expired, too.")] = 30.0,
     as_json: JsonOption = False,
 ) -> None:
     """Sign an order, send it, and show the verdict; exit code 1 where it is refused."""
-    from streams.rig.submitting import submit
+    from streams.client import connect, make_order
 
     try:
-        order = Order(
-            agent_id=agent,
-            cl_ord_id=uuid.uuid4().hex,
-            orig_cl_ord_id=None,
-            msg_type=MsgType.NEW_ORDER_SINGLE,
+        order = make_order(
+            agent,
             symbol=symbol,
+            side=side,
+            quantity=quantity,
+            price=price or None,
             ex_destination=venue,
             region=region,
-            side=side,
-            ord_type=OrdType.LIMIT if price else OrdType.MARKET,
-            time_in_force=TimeInForce.DAY,
-            order_qty_e17=parse_decimal(quantity, QTY_SCALE),
-            price_e13=parse_decimal(price, PRICE_SCALE) if price else None,
-            transact_time_us=time.time_ns() // 1000,
+            expires_after_s=timeout,
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    verdict = submit(load_settings(), order)
+    with connect(load_settings(), agent) as bot:
+        verdict = bot.submit(order, timeout_s=timeout).verdict
     finish(_as_dict(verdict), ok=verdict.approved, as_json=as_json, show=lambda console: _show(console, verdict))
 
 

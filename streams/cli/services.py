@@ -6,23 +6,12 @@ import signal
 import sys
 import threading
 
-import structlog
-
-from streams.cli.worker import log_to_stderr
+from streams.telemetry.logs import log_json
 
 
 def log_as_json() -> None:
-    """Write log lines as JSON to standard error."""
-    log_to_stderr()
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    """Write log lines as JSON to standard error, under the command's name."""
+    log_json(sys.argv[1] if len(sys.argv) > 1 else "portcullis")
 
 
 def stop_on_signals() -> threading.Event:

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
-from streams.settings import load_settings
+from streams.settings import Settings, load_settings
+from streams.telemetry.redaction import RedactingFormatter
+
+if TYPE_CHECKING:
+    from streams.engine.app import EngineApp
 
 
 def worker_command() -> None:
@@ -14,13 +20,37 @@ def worker_command() -> None:
     from streams.app import build_app
     from streams.engine.worker import run_worker
 
-    log_to_stderr()
     settings = load_settings()
+    set_up_logs(settings, "worker")
     settings.require_cluster()
     topology = topics.load_topology(prefix=settings.topic_prefix)
-    sys.exit(run_worker(build_app(settings, topology)))
+    app = build_app(settings, topology)
+    with _watched(app, settings):
+        sys.exit(run_worker(app))
+
+
+def set_up_logs(settings: Settings, service: str) -> None:
+    """Log to standard error: a line of text each, or an object of JSON; without secrets."""
+    if settings.log_format == "json":
+        from streams.telemetry.logs import log_json
+
+        log_json(service)
+    else:
+        log_to_stderr()
 
 
 def log_to_stderr() -> None:
-    """Log as text, one line each."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    """Log as text, one line each, without secrets."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+def _watched(app: EngineApp, settings: Settings) -> AbstractContextManager[object]:
+    """Serve the worker's metrics and health where a port is set; else load nothing of it."""
+    if not settings.metrics_port:
+        return nullcontext()
+    from streams.telemetry.server import serve_telemetry
+    from streams.telemetry.worker import WorkerCollector, live, ready
+
+    return serve_telemetry(settings, WorkerCollector(app), live=lambda: live(app), ready=lambda: ready(app))

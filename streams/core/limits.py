@@ -17,7 +17,7 @@ from streams.core.orders import (
 )
 from streams.core.reasons import Reason
 from streams.core.situation import Applies, Check, Facts, Situation, is_entering
-from streams.core.texts import shown
+from streams.core.texts import shown, time_text
 
 _ID_RULE: Final = "1 to 50 of A-Z a-z 0-9 . _ -"
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,50}")
@@ -156,9 +156,16 @@ def _not_stale(order: Order, situation: Situation, facts: Facts) -> Failure | No
     waited_us = situation.now_us - facts.received_us
     age_us = facts.received_us - order.transact_time_us
     if waited_us <= limit_us and -limit_us <= age_us <= limit_us:
-        return None
+        return _not_expired(order, situation)
     observed_us = waited_us if waited_us > limit_us else age_us
     return Failure(Reason.STALE_ORDER, str(limit_ms), decimal_text(observed_us, 3), "MS")
+
+
+def _not_expired(order: Order, situation: Situation) -> Failure | None:
+    expires_us = order.expire_time_us
+    if expires_us is None or situation.now_us <= expires_us:
+        return None
+    return Failure(Reason.STALE_ORDER, time_text(expires_us), time_text(situation.now_us), "TIME")
 
 
 def _reference_available(_order: Order, _situation: Situation, facts: Facts) -> Failure | None:

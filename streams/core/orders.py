@@ -80,6 +80,7 @@ class Order:
     order_qty_e17: int
     price_e13: int | None
     transact_time_us: int
+    expire_time_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,7 +133,7 @@ def _approval_proof(
         if message.key() != key or not value.endswith(body):
             continue
         try:
-            approved = verifier.check(value, message.headers() or [])  # type: ignore[arg-type]
+            approved = verifier.prove(value, message.headers() or [])  # type: ignore[arg-type]
         except ApprovalRefusedError as error:
             return {"kind": "inclusion", "verified": False, "text": str(error)}
         checkpoint = approved.inclusion.checkpoint

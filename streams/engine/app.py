@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import faust
 from faust.tables.manager import TableManager as FaustTableManager
 from faust.topics import Topic as FaustTopic
+from faust.types import TP
 from yarl import URL
 
 from streams.engine.engine import Engine
@@ -18,6 +19,7 @@ from streams.engine.transport import Transport
 from streams.engine.verify import VerifyPool
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from faust.types import EventT
@@ -65,10 +67,25 @@ class EngineApp(faust.App):  # type: ignore[misc]
     options: EngineOptions
     engine: Engine
     services: Sequence[ServiceT]
+    worker_loop: asyncio.AbstractEventLoop | None = None
+    """The loop on which it runs, once it does."""
 
     def on_init_dependencies(self) -> Iterable[ServiceT]:
         """Start the readers first: lanes wait for them."""
         return [*self.services, *super().on_init_dependencies()]
+
+    def waiting(self, partition: int) -> dict[str, int]:
+        """Return how many records of each source topic a lane has not decided, as far as the last fetch says."""
+        lane = self.engine.lanes.get(partition)
+        found = {}
+        for topic, offset in {} if lane is None else lane.committed().items():
+            try:
+                end = self.consumer.highwater(TP(topic, partition))
+            except (AttributeError, KeyError, AssertionError):  # no consumer yet, or not assigned any more
+                continue
+            if end is not None:
+                found[topic] = max(0, end - offset)
+        return found
 
     async def on_stop(self) -> None:
         """Finish the transactions in flight, then stop."""

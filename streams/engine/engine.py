@@ -47,6 +47,16 @@ class Engine:
         self._context = context
         self._lanes: dict[int, Lane] = {}
 
+    @property
+    def lanes(self) -> Mapping[int, Lane]:
+        """Return the lanes by partition number, for those who watch them."""
+        return self._lanes
+
+    @property
+    def caught_up(self) -> bool:
+        """Tell whether everything that lanes wait for at the start is there."""
+        return self._context.ready()
+
     async def deliver(self, batch: SourceBatch) -> None:
         """Hand fetched records to their lane. Never raises: a gap in the records ends the process."""
         lane = self._lanes.get(batch.tp.partition)

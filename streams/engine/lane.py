@@ -59,6 +59,11 @@ class Lane:
         }
         self._outputs = Outputs()
         self._producer = TransactionalProducer(context.options, partition)
+        self.transactions = 0
+        self.transaction_s = 0.0
+        """Time spent in transactions, all together."""
+        self.progress_s = time.monotonic()
+        """When the last transaction was committed, or the lane began; monotonic."""
         self._application: Application | None = None
         self._open = False
         self._batch_records = chunk  # small after a start, so that the first decision comes soon; doubled with each
@@ -67,6 +72,22 @@ class Lane:
         self._idle = asyncio.Event()
         self._idle.set()
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def application(self) -> Application | None:
+        """Return what decides here, once the lane was positioned."""
+        return self._application
+
+    @property
+    def positioned(self) -> bool:
+        """Tell whether records may be decided."""
+        return self._open
+
+    def committed(self) -> dict[str, int]:
+        """Return, for each source topic, the offset up to which everything was decided."""
+        return {
+            topic: queue.taken if queue.committed is None else queue.committed for topic, queue in self._queues.items()
+        }
 
     async def start(self) -> None:
         """Take over the partition: from here on no other process can write for it."""
@@ -178,7 +199,11 @@ class Lane:
             return
         self._idle.clear()
         outputs = await self._decide(chunks)
+        began_s = time.monotonic()
         await self._commit(outputs, offsets)
+        self.progress_s = time.monotonic()
+        self.transactions += 1
+        self.transaction_s += self.progress_s - began_s
         self._idle.set()
         self._batch_records = min(2 * self._batch_records, self._context.options.batch_records_max)
 

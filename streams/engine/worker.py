@@ -80,7 +80,7 @@ def run_worker(app: EngineApp) -> int:
 
 
 async def _run(app: EngineApp) -> int:
-    loop = asyncio.get_running_loop()
+    loop = app.worker_loop = asyncio.get_running_loop()
     asked = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked.set)

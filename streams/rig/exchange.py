@@ -141,7 +141,7 @@ class Exchange:
                 return
             self._approvals += 1
             try:
-                approved = self._proofs.check(record.value, record.headers)
+                approved = self._proofs.check(record.value, record.headers, now_us())
             except ApprovalRefusedError as error:
                 self.refused.append(f"{record.topic}-{record.partition}@{record.offset}: {error}")
                 return

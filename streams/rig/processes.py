@@ -42,6 +42,14 @@ def environment(settings: Settings) -> dict[str, str]:
         "PORTCULLIS_FETCH_WAIT_MS_MIN": str(settings.fetch_wait_ms_min),
         "PORTCULLIS_FETCH_WAIT_MS_MAX": str(settings.fetch_wait_ms_max),
         "PORTCULLIS_SESSION_TIMEOUT_MS": str(settings.session_timeout_ms),
+        "PORTCULLIS_METRICS_PORT": str(settings.metrics_port),
+        "PORTCULLIS_LOG_FORMAT": settings.log_format,
+        "PORTCULLIS_TRACES_ENDPOINT": settings.traces_endpoint,
+        "PORTCULLIS_ENFORCER_HOST": settings.enforcer_host,
+        "PORTCULLIS_ENFORCER_PORT": str(settings.enforcer_port),
+        "PORTCULLIS_ENFORCER_AGENTS": ",".join(settings.enforcer_agents),
+        "PORTCULLIS_ENFORCER_TIMEOUT_MS": str(settings.enforcer_timeout_ms),
+        "PORTCULLIS_ENFORCER_RATE_MAX_PER_S": str(settings.enforcer_rate_max_per_s),
     }
     security = {f"KAFKA_SECURITY_{k.upper().replace('.', '_')}": v for k, v in settings.kafka_security.items()}
     return {name: value for name, value in (values | security).items() if value}

@@ -15,7 +15,7 @@ from streams.sim.signing import wall_clock_us
 from streams.sim.tape import Tick
 from streams.wire.avro import DECIMAL_MAX, Schema, prefix
 from streams.wire.headers import SIGNATURE, THUMBPRINT, Header
-from streams.wire.signatures import ORDER_TYPE, sign
+from streams.wire.signatures import ORDER_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -144,7 +144,7 @@ class _Attacker:
 
     def _signed(self, attack: Attack, order: Order, body: bytes) -> HostileMessage:
         own = self._keys.of(order.agent_id)
-        headers = ((SIGNATURE, sign(own.key, ORDER_TYPE, body)), (THUMBPRINT, own.certificate_sha256))
+        headers = ((SIGNATURE, own.sign(ORDER_TYPE, body)), (THUMBPRINT, own.thumbprint))
         return HostileMessage(attack, order.agent_id.encode(), prefix(Schema.ORDER) + body, headers)
 
     def _sound(self, attack: Attack, order: Order) -> tuple[HostileMessage, bytes]:
@@ -249,7 +249,9 @@ class _Attacker:
         return self._signed(Attack.ABSURD_NUMBER, order, crafted(order_parts(order)))
 
     def _absurd_time(self, order: Order) -> HostileMessage:
-        order = replace(order, transact_time_us=self.rng.choice(_ABSURD_TIMES_US))
+        name = self.rng.choice(("transact_time_us", "expire_time_us"))
+        time_us: dict[str, Any] = {name: self.rng.choice(_ABSURD_TIMES_US)}
+        order = replace(order, **time_us)
         return self._signed(Attack.ABSURD_TIME, order, crafted(order_parts(order)))
 
     def _replayed(self, order: Order) -> HostileMessage:

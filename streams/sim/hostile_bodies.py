@@ -27,6 +27,7 @@ FIELDS: Final = (
     "decimal",
     "optional decimal",
     "long",
+    "optional long",
 )
 NASTY_TEXTS: Final = (
     "",
@@ -74,6 +75,7 @@ def order_parts(order: Order) -> list[bytes]:
         write_bytes(to_decimal(order.order_qty_e17)),
         NULL if order.price_e13 is None else VALUE + write_bytes(to_decimal(order.price_e13)),
         write_long(order.transact_time_us),
+        NULL if order.expire_time_us is None else VALUE + write_long(order.expire_time_us),
     ]
 
 

@@ -11,7 +11,7 @@ import struct
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from streams.core.errors import PortcullisError
-from streams.sim.signing import WireMessage
+from streams.wire.signed_orders import WireMessage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

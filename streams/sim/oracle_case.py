@@ -36,6 +36,7 @@ class Asked:
     qty: Decimal
     price: Decimal | None
     transact_us: int
+    expire_us: int | None
     appended_us: int
     now_us: int
     score: float | None

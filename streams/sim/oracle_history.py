@@ -155,6 +155,7 @@ def read_asked(order: Fields, verdict: Fields, request: Stored) -> Asked:
         qty=number(order["order_qty"], 17),
         price=decimal(order["price"], 13),
         transact_us=order["transact_time"],
+        expire_us=order["expire_time"],
         appended_us=request.timestamp_us,
         now_us=verdict["decision_time"],
         score=verdict["score"],

@@ -239,6 +239,8 @@ def _age(case: Case) -> Iterator[Finding]:
     if max(waited_us, abs(sent_us)) > age_ms * 1000:
         observed_us = waited_us if waited_us > age_ms * 1000 else sent_us
         yield Finding("STALE_ORDER", _text(age_ms), _milliseconds(observed_us))
+    elif asked.expire_us is not None and asked.now_us > asked.expire_us:
+        yield Finding("STALE_ORDER", None, None)
 
 
 def _reference(case: Case) -> Iterator[Finding]:

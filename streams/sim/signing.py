@@ -6,7 +6,7 @@ import multiprocessing
 import time
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -20,10 +20,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from streams.core.errors import PortcullisError
 from streams.sim.mischief import Recipe
-from streams.wire.avro import body_of
-from streams.wire.headers import SIGNATURE, THUMBPRINT, Header
 from streams.wire.messages import encode_order
-from streams.wire.signatures import ORDER_TYPE, sign, thumbprint
+from streams.wire.signatures import thumbprint
+from streams.wire.signed_orders import KeySigner, WireMessage, sign_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -38,32 +37,15 @@ class KeyringError(PortcullisError):
     """A key is not one that a bot can sign with."""
 
 
-@dataclass(frozen=True, slots=True)
-class WireMessage:
-    """A record as a producer takes it."""
-
-    key: bytes
-    value: bytes
-    headers: tuple[Header, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class BotKey:
-    """A bot's private key and its certificate's SHA-256 thumbprint."""
-
-    key: ec.EllipticCurvePrivateKey
-    certificate_sha256: bytes
-
-
 class Keyring:
     """The keys of all bots of a simulation; whoever has none signs with the intruder's."""
 
-    def __init__(self, keys: Mapping[str, BotKey], intruder: BotKey | None = None) -> None:
+    def __init__(self, keys: Mapping[str, KeySigner], intruder: KeySigner | None = None) -> None:
         self._keys = dict(keys)
-        self._intruder = intruder or BotKey(ec.generate_private_key(ec.SECP256R1()), bytes(32))
+        self._intruder = intruder or KeySigner("", ec.generate_private_key(ec.SECP256R1()), bytes(32))
 
     @property
-    def intruder(self) -> BotKey:
+    def intruder(self) -> KeySigner:
         """Return the key that belongs to no bot."""
         return self._intruder
 
@@ -71,23 +53,25 @@ class Keyring:
         """Add a bot's key with its certificate. Raises: KeyringError where the key is not on P-256."""
         if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
             raise KeyringError(f"key of {agent_id}: ECDSA on P-256 expected, is {type(key).__name__}")
-        self._keys[agent_id] = BotKey(key, thumbprint(certificate_der))
+        self._keys[agent_id] = KeySigner(agent_id, key, thumbprint(certificate_der))
 
-    def of(self, agent_id: str) -> BotKey:
+    def of(self, agent_id: str) -> KeySigner:
         """Return a bot's key."""
         return self._keys.get(agent_id, self._intruder)
 
     def export(self) -> dict[str, tuple[bytes, bytes]]:
         """Return all keys as bytes, for signing in other processes of this machine; the intruder's under no name."""
         return {
-            name: (_private_der(k.key), k.certificate_sha256) for name, k in {**self._keys, "": self._intruder}.items()
+            name: (_private_der(k.private_key), k.thumbprint) for name, k in {**self._keys, "": self._intruder}.items()
         }
 
     @classmethod
     def restore(cls, exported: Mapping[str, tuple[bytes, bytes]]) -> Keyring:
         """Return the keyring that `export` wrote. Raises: KeyringError."""
-        ring = cls({}, BotKey(_private_key(exported[""][0]), exported[""][1]))
-        ring._keys = {name: BotKey(_private_key(der), digest) for name, (der, digest) in exported.items() if name}
+        ring = cls({}, KeySigner("", _private_key(exported[""][0]), exported[""][1]))
+        ring._keys = {
+            name: KeySigner(name, _private_key(der), digest) for name, (der, digest) in exported.items() if name
+        }
         return ring
 
 
@@ -100,13 +84,12 @@ def to_wire(message: PlannedMessage, keys: Keyring, now_us: int) -> WireMessage:
     """Return a planned message as its bot sends it at `now_us` (microseconds UTC)."""
     if message.recipe is Recipe.GARBAGE:
         return WireMessage(message.key.encode(), message.payload, ())
-    value = encode_order(replace(message.order, transact_time_us=now_us - message.age_us))
+    order = replace(message.order, transact_time_us=now_us - message.age_us)
     if message.recipe is Recipe.UNSIGNED:
-        return WireMessage(message.key.encode(), value, ())
-    own = keys.of(message.order.agent_id)
+        return WireMessage(message.key.encode(), encode_order(order), ())
+    own = keys.of(order.agent_id)
     signer = keys.intruder if message.recipe is Recipe.FORGED else own
-    headers = ((SIGNATURE, sign(signer.key, ORDER_TYPE, body_of(value))), (THUMBPRINT, own.certificate_sha256))
-    return WireMessage(message.key.encode(), value, headers)
+    return replace(sign_order(order, signer, certificate_sha256=own.thumbprint), key=message.key.encode())
 
 
 def sign_all(

@@ -46,8 +46,20 @@ class ApprovalVerifier:
     def __init__(self, verifiers: Iterable[Verifier]) -> None:
         self._proofs = ProofVerifier(verifiers)
 
-    def check(self, value: bytes, headers: Sequence[Header]) -> Approved:
-        """Return the approval of a record.
+    def check(self, value: bytes, headers: Sequence[Header], now_us: int) -> Approved:
+        """Return the approval of a record that may be acted on at a moment in microseconds UTC.
+
+        Raises: ApprovalRefusedError where it is not an approval, not proven to be in the log, or the order's
+        expire_time has passed: whoever sent it may have been told by then that it was not approved.
+        """
+        approved = self.prove(value, headers)
+        expires_us = approved.order.expire_time_us
+        if expires_us is not None and expires_us < now_us:
+            raise ApprovalRefusedError(f"expire_time: at or after {now_us} us required, is {expires_us} us")
+        return approved
+
+    def prove(self, value: bytes, headers: Sequence[Header]) -> Approved:
+        """Return the approval of a record, at whatever time it is read.
 
         Raises: ApprovalRefusedError where it is not an approval, or not proven to be in the log.
         """

@@ -27,7 +27,7 @@ _FROM_VERDICT: Final = (
 )
 _FROM_ORDER: Final = (
     *("orig_cl_ord_id", "msg_type", "symbol", "ex_destination", "region", "side", "ord_type", "time_in_force"),
-    *("order_qty", "price", "transact_time"),
+    *("order_qty", "price", "transact_time", "expire_time"),
 )
 _REFERENCE: Final = ("reference_price", "reference_price_time", "reference_partition", "reference_offset")
 _NO_VERDICT: Final[Row] = {**dict.fromkeys((*_FROM_VERDICT, *_REFERENCE, *_FROM_ORDER)), "failures": []}

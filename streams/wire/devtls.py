@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 BROKER: Final = "broker"
 ADMIN: Final = "admin"
+ENFORCER: Final = "enforcer"
 
+_SERVERS: Final = (BROKER, ENFORCER)
 _FIRM: Final = "Acme Trading Ltd"
 _CA: Final = "ca"
 _LIFE: Final = timedelta(days=398)
@@ -41,7 +43,7 @@ def make_dev_tls(folder: Path, services: Iterable[str]) -> None:
         if not _certificate(folder, name).is_file():
             key = ec.generate_private_key(ec.SECP256R1())
             subject = subject_name(name, _FIRM)
-            made = service_certificate(key.public_key(), subject, _validity(), issuer, serves=name == BROKER)
+            made = service_certificate(key.public_key(), subject, _validity(), issuer, serves=name in _SERVERS)
             _write(folder, name, key, made)
     # Kafka reads key and certificate from one file.
     write_file(
@@ -52,6 +54,11 @@ def make_dev_tls(folder: Path, services: Iterable[str]) -> None:
 def keystore(folder: Path) -> Path:
     """Return the file with the broker's key and certificate."""
     return folder / "tls" / "private" / "broker-keystore.pem"
+
+
+def service_files(folder: Path, name: str) -> tuple[Path, Path]:
+    """Return the files with a service's certificate and key."""
+    return _certificate(folder, name), _key(folder, name)
 
 
 def services_ca(folder: Path) -> Path:

@@ -73,16 +73,24 @@ def load_credentials(folder: Path, agent_id: str) -> AgentCredentials:
     """
     own = _folder_of(folder, agent_id)
     key = load_private_key(own / _KEY_FILE)
-    path = own / _CHAIN_FILE
+    chain = load_chain(folder, agent_id)
+    if public_key_of(x509.load_der_x509_certificate(chain[0])) != key.public_key():
+        raise KeyFileError(f"{own / _CHAIN_FILE}: the certificate of the key in {_KEY_FILE} required")
+    return AgentCredentials(agent_id, key, chain, thumbprint(chain[0]))
+
+
+def load_chain(folder: Path, agent_id: str) -> tuple[bytes, ...]:
+    """Read a bot's certificate and intermediates (DER, leaf first).
+
+    Raises: KeyFileError where the file is missing or malformed, or the certificate's key is not P-256.
+    """
+    path = _folder_of(folder, agent_id) / _CHAIN_FILE
     try:
         certificates = x509.load_pem_x509_certificates(path.read_bytes())
-        public_key = public_key_of(certificates[0])
+        public_key_of(certificates[0])
     except (OSError, ValueError, PortcullisError) as error:
         raise KeyFileError(f"{path}: certificates in PEM required ({error})") from None
-    if public_key != key.public_key():
-        raise KeyFileError(f"{path}: the certificate of the key in {_KEY_FILE} required")
-    chain = tuple(certificate.public_bytes(Encoding.DER) for certificate in certificates)
-    return AgentCredentials(agent_id, key, chain, thumbprint(chain[0]))
+    return tuple(certificate.public_bytes(Encoding.DER) for certificate in certificates)
 
 
 def load_private_key(path: Path) -> EllipticCurvePrivateKey:

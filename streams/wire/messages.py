@@ -35,9 +35,10 @@ if TYPE_CHECKING:
 ORDER_BYTES_MAX: Final = 64 * 1024
 AGENT_ID_CHARS_MAX: Final = 64
 _TEXT_CHARS_MAX: Final = 256
-# An order's bytes beside its texts and decimals, at least: twelve lengths, enums and unions, and eight of a time from
-# 1978 on.
-_FRAME_BYTES_MIN: Final = 12 + 8
+# An order's bytes beside its texts and decimals, at least: thirteen lengths, enums and unions, and eight of a time
+# from 1978 on.
+_FRAME_BYTES_MIN: Final = 13 + 8
+_TIME_BYTES: Final = 8
 _TIME_MIN_US: Final = 1 << 48
 
 _MSG_TYPES = {str(member): member for member in MsgType}
@@ -85,6 +86,7 @@ def _order_of(record: Mapping[str, Any], body: bytes) -> Order:
         from_decimal("order_qty", quantity),
         None if price is None else from_decimal("price", price),
         record["transact_time"],
+        record["expire_time"],
     )
     texts = len(order.cl_ord_id) + len(order.symbol) + len(order.ex_destination) + len(order.region)
     size = _FRAME_BYTES_MIN + len(agent_id) + len(quantity)
@@ -93,11 +95,15 @@ def _order_of(record: Mapping[str, Any], body: bytes) -> Order:
         size += 1
     if price is not None:
         size += 1 + len(price)
+    earliest_us = order.transact_time_us
+    if order.expire_time_us is not None:
+        size += _TIME_BYTES
+        earliest_us = min(earliest_us, order.expire_time_us)
     if texts > _TEXT_CHARS_MAX:
         raise DecodeError(
             DeadLetterReason.NOT_AVRO, f"texts: at most {_TEXT_CHARS_MAX} characters together, have {texts}"
         )
-    if size + texts != len(body) or order.transact_time_us < _TIME_MIN_US:
+    if size + texts != len(body) or earliest_us < _TIME_MIN_US:
         _require_shortest(record, body)
     return order
 
@@ -130,6 +136,7 @@ def encode_order(order: Order) -> bytes:
             "order_qty": to_decimal(order.order_qty_e17),
             "price": None if order.price_e13 is None else to_decimal(order.price_e13),
             "transact_time": order.transact_time_us,
+            "expire_time": order.expire_time_us,
         },
     )
 

@@ -74,7 +74,15 @@ def _read(data: bytes, at: int) -> Order | None:
         end = at + 1
     else:
         return None
-    time_us = _plain_time(data[end:])
+    time_us = _plain_time(data[end : end + _TIME_BYTES])
+    at = end + _TIME_BYTES
+    expire_us = None
+    if data[at] == _VALUE:
+        expire_us = _plain_time(data[at + 1 :])
+        if expire_us is None:
+            return None
+    elif data[at] != _NULL or at + 1 != len(data):
+        return None
     if time_us is None or sizes & _NOT_ONE_BYTE or not agent_id or not _is_plain(quantity) or not _is_plain(price):
         return None
     return Order(
@@ -91,6 +99,7 @@ def _read(data: bytes, at: int) -> Order | None:
         int.from_bytes(quantity, "big", signed=True),
         None if price is None else int.from_bytes(price, "big", signed=True),
         time_us,
+        expire_us,
     )
 
 
@@ -99,7 +108,7 @@ def _is_plain(decimal: bytes | None) -> bool:
 
 
 def _plain_time(rest: bytes) -> int | None:
-    """Return the time that is all of the rest, or None where it does not take eight bytes or is before 1970."""
+    """Return the time that is all of these bytes, or None where it does not take eight bytes or is before 1970."""
     groups = int.from_bytes(rest, "little")
     if len(rest) != _TIME_BYTES or groups & 0x8080808080808080 != 0x0080808080808080 or groups & 1 or not rest[-1]:
         return None

@@ -88,6 +88,11 @@ def load_trust(folder: Path) -> TrustStore:
     return TrustStore(approvers, operators, tuple(ca.values()), crls, people)
 
 
+def authorities(folder: Path) -> tuple[bytes, ...]:
+    """Return the root certificates (DER) of the CAs that certify bots. Raises: TrustError."""
+    return tuple(root.public_bytes(Encoding.DER) for root in _certificates(folder, "ca").values())
+
+
 def load_verifier(folder: Path, key: str, name: str) -> Verifier:
     """Return the verifier of notes for `trust/keys/<key>.pub` (32 raw bytes) under a key name, as a log's origin.
 

@@ -38,7 +38,7 @@ from streams.rig.producing import Sender
 from streams.rig.reading import read_all
 from streams.settings import Settings
 from streams.sim.bots import plan
-from streams.sim.signing import WireMessage, to_wire
+from streams.sim.signing import to_wire
 from streams.sim.tape import BUNDLED_TAPE, read_tape
 from streams.topics.access import apply_access, plan_access
 from streams.topics.admin import Admin
@@ -46,7 +46,8 @@ from streams.wire import devtls
 from streams.wire.avro import body_of
 from streams.wire.decisions import Verdict, decode_verdict
 from streams.wire.headers import DEAD_LETTER_REASON, SIGNATURE, THUMBPRINT, find_header
-from streams.wire.signatures import ORDER_TYPE, sign
+from streams.wire.signatures import ORDER_TYPE
+from streams.wire.signed_orders import WireMessage
 from tests.integration.engine_rig import wait_until
 from tests.secured_world import SecuredWorld, secured_world
 
@@ -255,7 +256,7 @@ def test_a_bot_writes_only_as_itself(world: SecuredWorld) -> None:
     forged = WireMessage(
         victim.key,
         victim.value,
-        ((SIGNATURE, sign(maker.key, ORDER_TYPE, body_of(victim.value))), (THUMBPRINT, maker.certificate_sha256)),
+        ((SIGNATURE, maker.sign(ORDER_TYPE, body_of(victim.value))), (THUMBPRINT, maker.thumbprint)),
     )
     misfiled = WireMessage(victim.key, own.value, own.headers)
     bot = world.settings("bot:maker-01")

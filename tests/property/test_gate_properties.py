@@ -76,6 +76,7 @@ ORDER_FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "order_qty_e17": DECIMAL38,
     "price_e13": st.none() | DECIMAL38,
     "transact_time_us": LONG | CLOCK,
+    "expire_time_us": st.none() | LONG | CLOCK,
 }
 ORDERS = (
     st.builds(Order, **ORDER_FIELDS)

@@ -67,6 +67,9 @@ def spell(order: Order, decimal: Callable[[int], bytes]) -> Iterator[tuple[bool,
     if order.price_e13 is not None:
         yield from data(decimal(order.price_e13))
     yield True, zigzag(order.transact_time_us)
+    yield True, zigzag(int(order.expire_time_us is not None))
+    if order.expire_time_us is not None:
+        yield True, zigzag(order.expire_time_us)
 
 
 def shortest(value: int) -> bytes:
@@ -125,12 +128,14 @@ class StrictReader:
             int.from_bytes(self.data(), "big", signed=True),
             int.from_bytes(self.data(), "big", signed=True) if self.choose((False, True)) else None,
             self.number(),
+            self.number() if self.choose((False, True)) else None,
         )
         if self._at != len(self._body):
             raise ValueError("bytes left")
         return fields
 
 
+TIMES = st.integers(-LONG_MAX - 1, LONG_MAX) | st.sampled_from([(1 << 48) - 1, 1 << 48, (1 << 55) - 1, 1 << 55])
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=50)
 ORDERS = st.builds(
     Order,
@@ -146,8 +151,8 @@ ORDERS = st.builds(
     time_in_force=st.sampled_from(TimeInForce),
     order_qty_e17=DECIMALS,
     price_e13=st.none() | DECIMALS,
-    transact_time_us=st.integers(-LONG_MAX - 1, LONG_MAX)
-    | st.sampled_from([(1 << 48) - 1, 1 << 48, (1 << 55) - 1, 1 << 55]),
+    transact_time_us=TIMES,
+    expire_time_us=st.none() | TIMES,
 )
 
 
@@ -203,9 +208,9 @@ def test_a_length_of_more_than_64_bits_is_not_read(length: bytes, text: bytes) -
 
 @pytest.mark.parametrize("time", [b"\xff" * 9 + b"\x7f", b"\xff" * 10 + b"\x01", b"\x80" * 10 + b"\x01"])
 def test_a_time_of_more_than_64_bits_is_not_read(time: bytes) -> None:
-    body = body_of(encode_order(ORDER)).removesuffix(zigzag(ORDER.transact_time_us))
+    body = body_of(encode_order(ORDER)).removesuffix(zigzag(ORDER.transact_time_us) + b"\0")
     with pytest.raises(DecodeError, match="NOT_AVRO"):
-        decode_order_body(body + time)
+        decode_order_body(body + time + b"\0")
 
 
 def test_the_readers_agree_on_mutants() -> None:

@@ -27,6 +27,7 @@ PLAIN = (
     make_order(order_qty_e17=2**119 - 1, price_e13=-(2**119)),
     make_order(transact_time_us=1 << 48),
     make_order(transact_time_us=(1 << 55) - 1),
+    make_order(expire_time_us=NOON),
 )
 
 
@@ -56,6 +57,8 @@ def test_plain_orders_are_read(order: Order) -> None:
         make_order(transact_time_us=1 << 55),
         make_order(transact_time_us=-NOON),
         make_order(transact_time_us=0),
+        make_order(expire_time_us=0),
+        make_order(expire_time_us=1 << 55),
     ],
 )
 def test_others_are_left_to_the_schemas_reader(order: Order) -> None:

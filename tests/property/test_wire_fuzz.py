@@ -159,6 +159,7 @@ ORDER = encode_body(
         "order_qty": b"\x01",
         "price": None,
         "transact_time": 0,
+        "expire_time": None,
     },
 )
 # The parts of ORDER, each in the spelling that is changed below.
@@ -167,19 +168,20 @@ WRONG_PLACES = (-1, -2, -3, 4, 5, 2**31, -(2**31), 2**63 - 1, -(2**63))
 
 
 def test_the_order_is_made_of_its_parts() -> None:
-    assert ORDER == HEAD + b"\x00\x00" + MIDDLE + b"\x00\x02\x00" + TAIL + b"\x00\x00"
+    assert ORDER == HEAD + b"\x00\x00" + MIDDLE + b"\x00\x02\x00" + TAIL + b"\x00\x00\x00"
 
 
 @pytest.mark.parametrize("place", WRONG_PLACES)
 def test_a_place_that_no_enum_or_union_has_is_refused(place: int) -> None:
     wrong = write_long(place)
     for body in (
-        HEAD + wrong + b"\x00" + MIDDLE + b"\x00\x02\x00" + TAIL + b"\x00\x00",
-        HEAD + b"\x00" + wrong + MIDDLE + b"\x00\x02\x00" + TAIL + b"\x00\x00",
-        HEAD + b"\x00\x00" + MIDDLE + wrong + b"\x02\x00" + TAIL + b"\x00\x00",
-        HEAD + b"\x00\x00" + MIDDLE + b"\x00" + wrong + b"\x00" + TAIL + b"\x00\x00",
-        HEAD + b"\x00\x00" + MIDDLE + b"\x00\x02" + wrong + TAIL + b"\x00\x00",
-        HEAD + b"\x00\x00" + MIDDLE + b"\x00\x02\x00" + TAIL + wrong + b"\x00",
+        HEAD + wrong + b"\x00" + MIDDLE + b"\x00\x02\x00" + TAIL + b"\x00\x00\x00",
+        HEAD + b"\x00" + wrong + MIDDLE + b"\x00\x02\x00" + TAIL + b"\x00\x00\x00",
+        HEAD + b"\x00\x00" + MIDDLE + wrong + b"\x02\x00" + TAIL + b"\x00\x00\x00",
+        HEAD + b"\x00\x00" + MIDDLE + b"\x00" + wrong + b"\x00" + TAIL + b"\x00\x00\x00",
+        HEAD + b"\x00\x00" + MIDDLE + b"\x00\x02" + wrong + TAIL + b"\x00\x00\x00",
+        HEAD + b"\x00\x00" + MIDDLE + b"\x00\x02\x00" + TAIL + wrong + b"\x00\x00",
+        HEAD + b"\x00\x00" + MIDDLE + b"\x00\x02\x00" + TAIL + b"\x00\x00" + wrong,
     ):
         assert read(Schema.ORDER, body) is None
 
@@ -211,8 +213,8 @@ def test_a_length_that_is_not_there_is_refused(length: int) -> None:
     for body in (
         wrong + ORDER[1:],
         HEAD[:6] + wrong + ORDER[7:],
-        HEAD + b"\x00\x00" + MIDDLE + b"\x00\x02\x00" + wrong + b"\x01\x00\x00",
-        HEAD + b"\x00\x00" + MIDDLE + b"\x00\x02\x00" + TAIL + b"\x02" + wrong + b"\x00",
+        HEAD + b"\x00\x00" + MIDDLE + b"\x00\x02\x00" + wrong + b"\x01\x00\x00\x00",
+        HEAD + b"\x00\x00" + MIDDLE + b"\x00\x02\x00" + TAIL + b"\x02" + wrong + b"\x00\x00",
     ):
         assert read(Schema.ORDER, body) is None
     manifest = {"batch_id": "", "range_from": 0, "range_to": 0, "records": 0, "manifest": b"", "signature": b"abc"}

@@ -425,6 +425,12 @@ CASES = [
     ),
     Case(
         Reason.STALE_ORDER,
+        (make_order(expire_time_us=NOON + S_US), make_situation(now_us=NOON + S_US)),
+        (make_order(expire_time_us=NOON + S_US), make_situation(now_us=NOON + S_US + 1)),
+        ("2026-06-03T12:00:01.000000Z", "2026-06-03T12:00:01.000001Z", "TIME"),
+    ),
+    Case(
+        Reason.STALE_ORDER,
         (ORDER, make_situation(now_us=NOON + 10 * S_US)),
         (
             ORDER,

@@ -171,18 +171,18 @@ def test_every_approval_proves_itself_and_nothing_else_does(played: Recorded) ->
     verifier = ApprovalVerifier(logs)
     approvals = [r for r in played.records if r.topic == Topic.ORDERS_APPROVED]
     for record in approvals:
-        assert verifier.check(record.value or b"", record.headers).verdict.approved
+        assert verifier.check(record.value or b"", record.headers, 0).verdict.approved
     first, second = approvals[0], approvals[1]
     value = first.value or b""
     with pytest.raises(ApprovalRefusedError, match="proof"):
-        verifier.check(value[:-1] + bytes([value[-1] ^ 1]), first.headers)
+        verifier.check(value[:-1] + bytes([value[-1] ^ 1]), first.headers, 0)
     with pytest.raises(ApprovalRefusedError, match="proof"):
-        verifier.check(value, second.headers)
+        verifier.check(value, second.headers, 0)
     for missing in (AUDIT_HEAD, TLOG_PROOF):
         with pytest.raises(ApprovalRefusedError, match="both required"):
-            verifier.check(value, [h for h in first.headers if h[0] != missing])
+            verifier.check(value, [h for h in first.headers if h[0] != missing], 0)
     with pytest.raises(ApprovalRefusedError, match="proof"):
-        ApprovalVerifier([devpki.log_signer(played.folder, "other.example/0").verifier]).check(value, first.headers)
+        ApprovalVerifier([devpki.log_signer(played.folder, "other.example/0").verifier]).check(value, first.headers, 0)
 
 
 def test_the_sequence_of_each_bot_has_no_gap(played: Recorded) -> None:
@@ -193,12 +193,27 @@ def test_the_sequence_of_each_bot_has_no_gap(played: Recorded) -> None:
             assert event.agent_seq == seen[event.agent_id], event
 
 
-def _order(world: World, agent_id: str) -> None:
+def _order(world: World, agent_id: str, **changes: Any) -> None:
     number = len(world.records)
     bots = tuple(bot for bot in world.bots if bot.agent_id == agent_id)
     message = next(iter(plan(world.ticks, bots, 1, number, markets=world.markets)))
+    message = replace(message, order=replace(message.order, **changes))
     world.send(to_wire(message, world.keys, world.now_us))
     world.decide()
+
+
+def test_an_approval_is_not_carried_out_after_the_orders_own_end(world: World) -> None:
+    ends_us = world.now_us + 1_000_000
+    _order(world, GOOD[0].agent_id, expire_time_us=ends_us)
+    logs = [devpki.log_signer(world.folder, f"test.example/{number}").verifier for number in range(PARTITIONS)]
+    (record,) = (r for r in world.records if r.topic == Topic.ORDERS_APPROVED)
+    value, headers = record.value or b"", record.headers
+    assert ApprovalVerifier(logs).check(value, headers, ends_us).order.expire_time_us == ends_us
+    with pytest.raises(ApprovalRefusedError, match="expire_time"):
+        ApprovalVerifier(logs).check(value, headers, ends_us + 1)
+    world.now_us = ends_us
+    _order(world, GOOD[0].agent_id, expire_time_us=ends_us)
+    assert verdicts(world)[-1].reason is Reason.STALE_ORDER
 
 
 def test_a_kill_stops_and_only_somebody_else_releases(world: World) -> None:

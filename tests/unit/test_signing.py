@@ -11,12 +11,13 @@ from streams.sim.bots import PlannedMessage, plan
 from streams.sim.fleet import fleet
 from streams.sim.load import LoadError, read_load, write_load
 from streams.sim.mischief import Recipe
-from streams.sim.signing import BotKey, Keyring, KeyringError, WireMessage, sign_all, to_wire, wall_clock_us
+from streams.sim.signing import Keyring, KeyringError, sign_all, to_wire, wall_clock_us
 from streams.sim.tape import BUNDLED_TAPE, read_tape
 from streams.wire.avro import body_of
 from streams.wire.headers import SIGNATURE, THUMBPRINT, find_headers
 from streams.wire.messages import decode_order
 from streams.wire.signatures import ORDER_TYPE, is_valid, thumbprint
+from streams.wire.signed_orders import KeySigner, WireMessage
 
 TICKS = tuple(read_tape(BUNDLED_TAPE))
 BOTS = fleet()
@@ -31,9 +32,9 @@ def of(recipe: Recipe) -> PlannedMessage:
     return next(m for m in PLAN if m.recipe is recipe and m.habit.value != "unknown")
 
 
-def valid(message: WireMessage, key: BotKey) -> bool:
+def valid(message: WireMessage, key: KeySigner) -> bool:
     signature, _ = find_headers(message.headers, SIGNATURE, THUMBPRINT)
-    return is_valid(key.key.public_key(), ORDER_TYPE, body_of(message.value), signature)
+    return is_valid(key.private_key.public_key(), ORDER_TYPE, body_of(message.value), signature)
 
 
 def test_an_honest_message_reads_back_and_verifies() -> None:

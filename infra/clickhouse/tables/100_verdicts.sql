@@ -22,6 +22,7 @@ SELECT
     reference_price,
     score,
     transact_time,
+    expire_time,
     request_time,
     decision_time,
     dateDiff('microsecond', request_time, decision_time) AS decided_after_us,

@@ -1,0 +1,1 @@
+"""Metrics, health and logs of every process, for those who watch it."""

@@ -1,0 +1,129 @@
+"""Metrics and health of a real worker: every name that dashboards and alerts use is there, and ready means deciding."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from streams.client import connect
+from streams.telemetry.enforcer import EnforcerMetrics
+from tests.enforcer_world import free_port
+from tests.floor import BOTS, open_floor, small_order
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from streams.settings import Settings
+
+pytestmark = pytest.mark.integration
+
+BOT = BOTS[0]
+INFRA = Path(__file__).parent.parent.parent / "infra"
+RULES = INFRA / "prometheus" / "alerts.yml"
+DASHBOARD = INFRA / "grafana" / "portcullis.json"
+NAME = re.compile(r"\b(?:portcullis|process)_[a-z_]+\b")
+
+
+def get(port: int, path: str) -> tuple[int, bytes]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+
+
+def samples(port: int) -> dict[str, float]:
+    """Return each sample's sum over its labels."""
+    found: dict[str, float] = {}
+    for family in text_string_to_metric_families(get(port, "/metrics")[1].decode()):
+        for sample in family.samples:
+            found[sample.name] = found.get(sample.name, 0.0) + sample.value
+    return found
+
+
+@pytest.fixture(scope="module")
+def floor(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    with open_floor(tmp_path_factory.mktemp("telemetry"), kafka, metrics_port=free_port()) as settings:
+        yield settings
+
+
+def test_a_worker_counts_what_it_decides(floor: Settings) -> None:
+    with connect(floor, BOT) as bot:
+        for region in ("eu-west-1", "eu-west-1", "mars"):
+            bot.submit(small_order(BOT, region=region), timeout_s=60)
+    found = samples(floor.metrics_port)
+    assert found["portcullis_decisions_total"] == 3
+    assert found["portcullis_decision_latency_seconds_count"] == 3
+    assert found["portcullis_decision_latency_seconds_sum"] > 0
+    assert found["portcullis_score_count"] == 3
+    assert found["portcullis_transactions_total"] > 0
+    assert found["portcullis_log_leaves"] >= 3
+    assert found["portcullis_checkpoint_age_seconds"] < 600
+    assert found["portcullis_consumer_lag_records"] == 0
+
+
+def test_dashboards_and_alerts_use_names_that_exist(floor: Settings) -> None:
+    enforcer = {sample.name for family in EnforcerMetrics().collect() for sample in family.samples}
+    families = text_string_to_metric_families(get(floor.metrics_port, "/metrics")[1].decode())
+    # A counter with labels has no sample before its first event.
+    known = {sample.name for family in families for sample in family.samples} | enforcer
+    known |= {"portcullis_dead_letters_total", "portcullis_alerts_total", "portcullis_enforcer_answers_total"}
+    document = json.loads(DASHBOARD.read_text())
+    expressions = [target["expr"] for panel in document["panels"] for target in panel["targets"]]
+    used = set(NAME.findall(" ".join(expressions) + RULES.read_text().replace("portcullis-", "")))
+    assert len(used) > 15
+    assert used <= known
+
+
+def test_ready_is_judged_by_progress(floor: Settings) -> None:
+    status, body = get(floor.metrics_port, "/readyz")
+    assert (status, json.loads(body)["ok"]) == (200, True)
+    assert set(json.loads(body)["parts"]) == {"loop", "assigned", "positioned", "references", "progress"}
+    assert get(floor.metrics_port, "/livez")[0] == get(floor.metrics_port, "/healthz")[0] == 200
+    assert get(floor.metrics_port, "/nowhere")[0] == 404
+
+
+def rules() -> list[dict[str, Any]]:
+    """Return the alerts by the few lines that matter here; promtool reads the file whole where it is."""
+    form = r"- alert: (\w+)\n\s+expr: (.+)\n(?:\s+for: .+\n)?\s+labels: \{ severity: (\w+) \}"
+    found = re.findall(form, RULES.read_text())
+    return [{"alert": alert, "expr": expr, "severity": severity} for alert, expr, severity in found]
+
+
+def test_every_alert_has_its_line_in_the_run_book() -> None:
+    book = (INFRA.parent / "topology" / "runbook.md").read_text()
+    alerts = [rule["alert"] for rule in rules()]
+    assert len(alerts) == RULES.read_text().count("- alert:") > 8
+    for alert in alerts:
+        assert f'<a id="{alert.lower()}"></a>{alert} |' in book
+        assert f"runbook.md#{alert.lower()}" in RULES.read_text()
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool (Debian: prometheus): rules are not loaded")
+def test_prometheus_takes_the_rules() -> None:
+    subprocess.run(["promtool", "check", "rules", str(RULES)], check=True, capture_output=True)
+    subprocess.run(
+        ["promtool", "check", "config", str(RULES.with_name("prometheus.yml"))], check=True, capture_output=True
+    )
+
+
+def test_the_dashboard_is_one_that_grafana_loads() -> None:
+    document = json.loads(DASHBOARD.read_text())
+    assert document["uid"] == "portcullis"
+    assert document["schemaVersion"] >= 36
+    identifiers = [panel["id"] for panel in document["panels"]]
+    assert len(set(identifiers)) == len(identifiers)
+    for panel in document["panels"]:
+        assert panel["title"]
+        assert panel["targets"]
+        assert {"h", "w", "x", "y"} <= panel["gridPos"].keys()
