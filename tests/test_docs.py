@@ -14,6 +14,8 @@ import typer
 from streams.cli.application import app
 from streams.core.gate import CHECKS
 from streams.core.reasons import FAILURES, RULES, Reason
+from streams.enforcer.problems import PROBLEMS
+from streams.settings import _READ_ELSEWHERE, _VARIABLES
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
@@ -21,6 +23,7 @@ PAGES = [
     *sorted((ROOT / "topology").rglob("*.md")),
     *sorted((ROOT / "infra").rglob("*.md")),
 ]
+SETTINGS = _VARIABLES.keys() | _READ_ELSEWHERE
 README = (ROOT / "README.md").read_text()
 
 
@@ -102,3 +105,25 @@ def test_every_reason_has_its_meaning_and_source() -> None:
     for rule in RULES.values():
         assert rule.text
         assert rule.source
+
+
+def test_every_setting_that_a_page_names_exists() -> None:
+    for page in (ROOT / "topology" / name for name in ("operator.md", "bots.md", "runbook.md")):
+        for variable in re.findall(r"`(PORTCULLIS_[A-Z_]+[A-Z])\b", page.read_text()):
+            assert variable in SETTINGS or any(name.startswith(variable) for name in SETTINGS), (page.name, variable)
+
+
+def test_every_metric_of_the_operators_page_exists() -> None:
+    page = (ROOT / "topology" / "operator.md").read_text()
+    named = set(re.findall(r"`(portcullis_[a-z_]+)", page))
+    sources = " ".join(path.read_text() for path in (ROOT / "streams" / "telemetry").glob("*.py"))
+    assert len(named) > 10
+    for name in named:
+        assert f'"{name.removesuffix("_total")}"' in sources, name
+
+
+def test_the_enforcers_page_lists_its_statuses() -> None:
+    page = (ROOT / "topology" / "bots.md").read_text()
+    for rule in PROBLEMS.values():
+        if rule.status not in {404, 405, 502}:
+            assert re.search(rf"^\|.*\b{rule.status}\b.*\| `{rule.decision}` \|$", page, re.MULTILINE), rule

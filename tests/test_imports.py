@@ -35,7 +35,7 @@ MAY_IMPORT = {
 }
 OWNERS = {
     "fastavro": {"wire"},
-    "cryptography": {"wire", "sim"},
+    "cryptography": {"wire", "sim", "doctor"},
     "faust": {"engine", "agents", "app", "bench"},
     "aiokafka": {"engine", "agents", "bench"},
     "rocksdict": {"engine"},

@@ -46,8 +46,8 @@ def bench_command(  # noqa: PLR0913 - each is an option of the command
     """CPU per order, orders per second and latency, beside the leanest possible loop and plain Faust.
 
     With --kills: from each kill's append to the bot's last approval, and from the order that opens a breaker to its
-    refusal. With --graces: how late a grace period ends whose worker is killed in the middle of it. With --via enforcer:
-    the latency of its answers.
+    refusal. With --graces: how late a grace period ends whose worker is killed in the middle of it. With --via
+    enforcer: the latency of its answers.
 
     Example: portcullis bench --via enforcer --rate 200 --seconds 20
     """

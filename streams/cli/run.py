@@ -11,6 +11,7 @@ import typer
 from streams.cli.bench import bench_command
 from streams.cli.chaos import chaos_command
 from streams.cli.detect import detect_command
+from streams.cli.doctor import doctor_command
 from streams.cli.enforcer import enforcer_command
 from streams.cli.notifier import notifier_command
 from streams.cli.output import JsonOption, finish, progress, table
@@ -88,6 +89,7 @@ COMMANDS = (
     bench_command,
     worker_command,
     enforcer_command,
+    doctor_command,
     warehouse_command,
     notifier_command,
     hostile_command,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -90,3 +91,22 @@ def _finish(left: list[tuple[str, bool]], mended: list[str], *, as_json: bool) -
 
     result = {"drift": [text for text, _ in left], "mended": mended}
     finish(result, ok=not left, as_json=as_json, show=show)
+
+
+@app.command("asyncapi")
+def asyncapi_command(
+    *,
+    out: Annotated[Path | None, typer.Option(help="Write it to this file; default: standard output.")] = None,
+) -> None:
+    """Write the AsyncAPI 3 document of all topics, made from topology/topics.toml and the schemas.
+
+    Example: portcullis topology asyncapi --out topology/asyncapi.json
+    """
+    from streams import topics
+    from streams.topics.asyncapi import render_asyncapi
+
+    document = render_asyncapi(topics.load_topology())
+    if out is None:
+        typer.echo(document, nl=False)
+    else:
+        out.write_text(document)

@@ -1,11 +1,14 @@
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from streams.names import Topic
 from streams.topics import Drift, DriftKind, Topology, TopologyError, load_topology, render_flow
+from streams.topics.asyncapi import asyncapi_document
 from streams.topics.drift import LiveCluster, LiveTopic, compare, replicas_for, settings_for
 from streams.topics.flow import with_flow
 from streams.topics.rules import CHANGE_RULES, Change, is_safe
@@ -366,3 +369,20 @@ def test_the_flow_shows_every_topic_and_party(topology: Topology) -> None:
 def test_a_page_without_its_place_is_refused(topology: Topology) -> None:
     with pytest.raises(ValueError, match="must have the lines"):
         with_flow("# The flow", topology)
+
+
+def test_the_asyncapi_document_is_the_topology() -> None:
+    document = json.loads((ROOT / "topology" / "asyncapi.json").read_text())
+    assert document == asyncapi_document(load_topology())
+    assert {channel["address"] for channel in document["channels"].values()} == {str(topic) for topic in Topic}
+
+
+def test_every_reference_of_the_asyncapi_document_leads_somewhere() -> None:
+    document = asyncapi_document(load_topology())
+    references = re.findall(r'"\$ref": "#/([^"]+)"', json.dumps(document))
+    assert len(references) > 50
+    for reference in references:
+        node: Any = document
+        for part in reference.split("/"):
+            node = node[part]
+        assert node

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -21,6 +22,9 @@ from streams.wire.messages import encode_order
 from streams.wire.signatures import ORDER_TYPE, pre_authentication_encoding
 
 FILE = Path(__file__).with_name("orders_own.json")
+PAGE = Path(__file__).parents[2] / "topology" / "bots.md"
+BEGIN = "<!-- generated from tests/vectors/orders_own.json: begin -->"
+END = "<!-- generated from tests/vectors/orders_own.json: end -->"
 _SCALAR = 0xC0FFEE0C0FFEE0C0FFEE0C0FFEE0C0FFEE0C0FFEE0C0FFEE0C0FFEE0C0FFEE1
 
 LIMIT = Order(
@@ -78,5 +82,20 @@ def _vector(name: str, order: Order, key: ec.EllipticCurvePrivateKey, algorithm:
     return {"name": name, "order": fields, "value": value.hex(), "dsse": signed.hex(), "signature": signature.hex()}
 
 
+def example() -> str:
+    """Return the first vector as the page for bot authors shows it."""
+    vector = document()["orders"][0]
+    parts = (("value", vector["value"]), ("what is signed", vector["dsse"]), ("a signature", vector["signature"]))
+    texts = [f"{name}:\n" + "\n".join(wrap(data, 96)) for name, data in parts]
+    return "\n".join([BEGIN, "", "```text", *texts, "```", "", END])
+
+
+def with_example(page: str) -> str:
+    """Return the page with its example made anew."""
+    before, _, rest = page.partition(BEGIN)
+    return before + example() + rest.partition(END)[2]
+
+
 if __name__ == "__main__":
     FILE.write_text(json.dumps(document(), indent=1) + "\n")
+    PAGE.write_text(with_example(PAGE.read_text()))

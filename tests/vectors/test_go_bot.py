@@ -42,6 +42,8 @@ def floor(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sett
 
 def test_the_committed_vectors_are_those_that_we_make() -> None:
     assert json.loads(make_orders.FILE.read_text()) == json.loads(json.dumps(make_orders.document()))
+    page = make_orders.PAGE.read_text()
+    assert page == make_orders.with_example(page)
 
 
 @pytest.mark.integration
