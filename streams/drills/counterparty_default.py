@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from streams.drills.plan import Notes
     from streams.rig.reading import Stored
 
-_SYMBOL: Final = "ETH_EUR"
+_SYMBOL: Final = "ETH_USDT"
 _WAITER, _RETRIER, _LATER = "waiter-01", "retrier-01", "taker-01"
 _IN_FLIGHT: Final = 5
 _RETRIES: Final = 3

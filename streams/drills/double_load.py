@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from streams.drills.ground import Ground
     from streams.drills.plan import Notes
 
-_SYMBOL: Final = "BTC_EUR"
+_SYMBOL: Final = "BTC_GBP"
 _BOTS: Final = tuple(f"load-{number:02d}" for number in range(1, 9))
 _KILLED: Final = _BOTS[0]
 _PERSON: Final = "compliance_lead@acme"

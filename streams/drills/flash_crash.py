@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from streams.drills.ground import Ground
     from streams.drills.plan import Notes
 
-_SYMBOL: Final = "BTC_EUR"
+_SYMBOL: Final = "BTC_USDT"
 _QUOTER, _PANICKER, _OVERSIZED = "quoter-01", "panicker-01", "oversized-01"
 _SECONDS: Final = 5.0
 _STEPS: Final = 100

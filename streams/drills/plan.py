@@ -98,6 +98,7 @@ class DrillPlan:
     limits: Mapping[str, Limits]
     """By agent_id; what is not named is as in `streams.sim.fleet`."""
     instruments: tuple[Instrument, ...]
+    """No two drills share one: what happens to a market here must not stop another drill."""
     play: Callable[[Ground, Notes], None]
     judge: Callable[[Evidence, Notes], list[Check]]
     kill: Kill | None = None

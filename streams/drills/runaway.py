@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from streams.drills.ground import Ground
     from streams.drills.plan import Notes
 
-_SYMBOL: Final = "BTC_EUR"
+_SYMBOL: Final = "BTC_USDC"
 _RUNAWAY, _HEALTHY = "runaway-01", "healthy-01"
 _PERSON: Final = "compliance_lead@acme"
 _CHILD_EUR: Final = 500

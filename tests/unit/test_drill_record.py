@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from streams.cli.application import app
+from streams.drills.catalogue import PLANS
 from streams.drills.plan import PURPOSES, DrillName
 from streams.drills.record import RECORD_BYTES_MAX, RecordRefusedError, read_record, write_record
 from streams.wire.devpki import make_dev_pki, person_key
@@ -110,3 +111,11 @@ def test_the_command_says_whether_a_record_holds(
     result = json.loads(done.stdout.splitlines()[-1])
     assert (done.exit_code, result["verified"]) == (code, person_known)
     assert bool(result["problems"]) is not person_known
+
+
+def test_drills_share_neither_bots_nor_markets() -> None:
+    bots = [name for plan in PLANS.values() for name in plan.agents]
+    markets = [instrument.symbol for plan in PLANS.values() for instrument in plan.instruments]
+    assert len(set(bots)) == len(bots)
+    assert len(set(markets)) == len(markets)
+    assert set(PLANS) == set(DrillName)
