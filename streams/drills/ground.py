@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 WORKER: Final = ("streams", "worker")
 _DEPTH_EUR: Final = 1_000_000
 _CALM_EUR: Final = (80, 120)
+_RESTARTS_MAX: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,8 @@ class Ground:
         self.refused_by_venue: list[str] = []
         self.ready_us = 0
         """When the worker was ready to decide; what was written before had to wait for it."""
+        self.worker_restarts = 0
+        """How often the worker ended by itself and was started again, as a supervisor does."""
         self._sender = stage.sender()
         self._traders: dict[str, Trader] = {}
         self._prices = {symbol: market.first_price_e13 for symbol, market in stage.markets.items()}
@@ -103,7 +106,7 @@ class Ground:
     def wait_for_answers(self) -> None:
         """Wait until every message sent so far is answered. Raises: PortcullisError where one is not."""
         self._sender.flush()
-        self.watch.wait_for(sum(trader.sent for trader in self._traders.values()), self.worker.require_running)
+        self.watch.wait_for(sum(trader.sent for trader in self._traders.values()), self.supervise)
 
     def disconnect(self) -> None:
         """Let the venue go dark: no prices, nothing acted on."""
@@ -116,6 +119,18 @@ class Ground:
         self.exchange.recall()
         self._open(self.exchange)
 
+    def supervise(self) -> None:
+        """Start the worker again where it has ended by itself.
+
+        Raises: ProcessEndedError where it has ended too often.
+        """
+        if self.worker.running:
+            return
+        if self.worker_restarts == _RESTARTS_MAX:
+            self.worker.require_running()
+        self.worker_restarts += 1
+        self.worker.start()
+
     def restart_worker(self) -> None:
         """Kill the worker and start it again; wait until it decides."""
         self.worker.kill()
@@ -125,9 +140,9 @@ class Ground:
     def end(self) -> None:
         """Let everything that was sent be worked through, then stop worker, venue and watch."""
         self.wait_for_answers()
-        self.exchange.stop_after(len(self.watch.seen[Topic.ORDERS_APPROVED]), self.worker.require_running)
+        self.exchange.stop_after(len(self.watch.seen[Topic.ORDERS_APPROVED]), self.supervise)
         self.refused_by_venue += self.exchange.refused
-        wait_until_settled(self.stage.settings, check=self.worker.require_running)
+        wait_until_settled(self.stage.settings, check=self.supervise)
         self.worker.stop()
         self.watch.stop()
 

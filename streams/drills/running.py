@@ -106,6 +106,7 @@ def run_drills(
             look(ground.stage.settings)
     results = []
     for plan in plans:
+        notes[plan.name].figures["worker_restarts"] = ground.worker_restarts
         result, body = _judged(plan, evidence.only(plan), notes[plan.name], settings.home / RECORDS)
         body |= {"seed": options.seed, "worker": " ".join(options.worker), "began_at_us": began_us}
         results.append(result)
