@@ -43,7 +43,6 @@ class Settings:
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 0
     log_format: str = "text"
-    traces_endpoint: str = ""
     enforcer_host: str = "127.0.0.1"
     enforcer_port: int = 8443
     enforcer_agents: tuple[str, ...] = ()
@@ -136,7 +135,6 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "PORTCULLIS_METRICS_HOST": ("metrics_host", _word),
     "PORTCULLIS_METRICS_PORT": ("metrics_port", _bounded(0, 65_535)),
     "PORTCULLIS_LOG_FORMAT": ("log_format", _choice("text", "json")),
-    "PORTCULLIS_TRACES_ENDPOINT": ("traces_endpoint", _word),
     "PORTCULLIS_ENFORCER_HOST": ("enforcer_host", _word),
     "PORTCULLIS_ENFORCER_PORT": ("enforcer_port", _bounded(1, 65_535)),
     "PORTCULLIS_ENFORCER_AGENTS": ("enforcer_agents", _words),

@@ -22,7 +22,6 @@ _HEADERS: Final = {
     "orders.requested": {
         "signature": "ECDSA P-256 with SHA-256 (DER) over the DSSE encoding of the Avro body.",
         "x5t#S256": "SHA-256 of the bot's certificate (DER).",
-        "traceparent": "W3C trace context, optional.",
     },
     "orders.approved": {
         "tlog-proof": "Inclusion proof of the decision's audit event, with the signed checkpoint.",
