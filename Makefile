@@ -7,7 +7,7 @@ endif
 RUN := .venv/bin/portcullis
 EXTRAS := embedded web notify archive metrics state hsm
 
-.PHONY: setup demo test check bench s3 clean help
+.PHONY: setup demo test check bench release audit s3 clean help
 
 help: ## Show the targets
 	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -43,6 +43,16 @@ bench: setup ## Measure beside the leanest loop and plain Faust
 
 s3: ## Build the S3 server that the archive's tests use (with Go; 2 to 4 minutes, once)
 	@GOBIN=$(CURDIR)/.portcullis/bin go install github.com/versity/versitygw/cmd/versitygw@v1.8.0
+
+release: setup ## The wheel, what is in it, its licences and digests, into dist/
+	@rm -rf dist && mkdir dist
+	@.venv/bin/python -m hatchling build -t wheel -d dist
+	@$(UV) export --quiet --frozen --no-dev $(foreach extra,$(EXTRAS),--extra $(extra)) --format cyclonedx1.5 --preview-features sbom-export -o dist/sbom.cdx.json >/dev/null
+	@.venv/bin/python -m tests.licences > dist/LICENCES.md
+	@cd dist && sha256sum * > SHA256SUMS && cat SHA256SUMS
+
+audit: setup ## Known vulnerabilities of the dependencies (asks osv.dev)
+	@$(UV) audit --frozen
 
 clean: ## Remove what was installed and all local data
 	rm -rf .venv .portcullis

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import sys
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from streams.settings import Settings, load_settings
 from streams.telemetry.redaction import RedactingFormatter
@@ -13,18 +15,28 @@ from streams.telemetry.redaction import RedactingFormatter
 if TYPE_CHECKING:
     from streams.engine.app import EngineApp
 
+SucceedsOption = Annotated[
+    int | None, typer.Option("--succeeds", min=2, help="Process id of a worker of this name, to take over from.")
+]
 
-def worker_command() -> None:
-    """Run a worker: gate, anomaly, registry, controls and post-trade on its share of the partitions."""
+
+def worker_command(*, succeeds: SucceedsOption = None) -> None:
+    """Run a worker: gate, anomaly, registry, controls and post-trade on its share of the partitions.
+
+    A new release takes over from a running one with --succeeds: it loads everything, asks the old one to end, and goes
+    on where it ended. Example: PORTCULLIS_INSTANCE_ID=worker-1 portcullis worker --succeeds 4711
+    """
     from streams import topics
     from streams.app import build_app
-    from streams.engine.worker import run_worker
+    from streams.engine.worker import run_worker, succeed
 
     settings = load_settings()
     set_up_logs(settings, "worker")
     settings.require_cluster()
     topology = topics.load_topology(prefix=settings.topic_prefix)
     app = build_app(settings, topology)
+    if succeeds is not None:
+        succeed(succeeds)
     with _watched(app, settings):
         sys.exit(run_worker(app))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
+import select
 import signal
 import sys
 import time
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _GOODBYE_TIMEOUT_S = 3.0
+_SUCCESSION_S = 30.0
 _REPEAT_S = 5.0
 _RECONNECT_S = 0.5
 # Threads that check signatures give up the interpreter soon when the loop wants it (CPython's default: 5 ms).
@@ -64,6 +67,20 @@ def quiet_libraries() -> None:
         handler.addFilter(lambda record: record.name.partition(".")[0] != "aiokafka" or repeat.filter(record))
 
 
+def succeed(pid: int) -> None:
+    """Ask a worker of this machine to end, and wait until it has: called when all that can be loaded is loaded.
+
+    Raises: ProcessLookupError where there is no such process; TimeoutError where it does not end in time.
+    """
+    descriptor = os.pidfd_open(pid)  # else another process could get the number meanwhile
+    try:
+        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+        if not select.select([descriptor], [], [], _SUCCESSION_S)[0]:
+            raise TimeoutError(f"worker {pid} did not end within {_SUCCESSION_S:g} s")
+    finally:
+        os.close(descriptor)
+
+
 def run_worker(app: EngineApp) -> int:
     """Run an app until SIGTERM or SIGINT; return the exit code. Failures of lanes end the process from inside."""
     quiet_libraries()
@@ -89,6 +106,9 @@ async def _run(app: EngineApp) -> int:
     await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
     code = ExitCode.STOPPED if asked.is_set() else running.result()
     await app.engine.close()
+    if asked.is_set() and app.options.instance_id is not None:
+        # A static member's partitions wait for its next life: nobody is to be told, and each moment counts for them.
+        leave(code)
     # What is left is to say goodbye; a broker that is away must not hold us up.
     goodbye = asyncio.create_task(app.stop())
     if not (await asyncio.wait([goodbye], timeout=_GOODBYE_TIMEOUT_S))[0]:

@@ -32,9 +32,9 @@ class Figures:
                 resumed = [ledger.resumed_us(partition, strike.done_us) for partition in strike.partitions]
                 if strike.partitions and None not in resumed:
                     self.times_s[strike.what].append((max(filter(None, resumed)) - strike.began_us) / _US)
-            if strike.what == Fault.STOP_WORKER and len(strikes) == 1:
+            if strike.what in (Fault.STOP_WORKER, Fault.REPLACE_WORKER) and len(strikes) == 1:
                 gap_us = ledger.longest_gap_us(strike.partitions, strike.began_us, until_us)
-                self.times_s["restart pause"].append(gap_us / _US)
+                self.times_s[f"{strike.what}: pause"].append(gap_us / _US)
             rebalance = strike.what in ("join", Fault.JOIN_THEN_KILL, Fault.JOIN_THEN_STOP)
             if rebalance and len(strikes) == 2:  # a guest's coming and going, and nothing else
                 gap_us = ledger.longest_gap_us(strike.others, strike.began_us, _end_of(strike, strikes, until_us))
@@ -92,6 +92,7 @@ class ChaosResult:
             "worker_kills": happened[Fault.KILL_WORKER] + happened[Fault.JOIN_THEN_KILL],
             "broker_kills": happened[Fault.KILL_BROKER],
             "warehouse_kills": happened[Fault.KILL_WAREHOUSE],
+            "replacements": happened[Fault.REPLACE_WORKER],
             "stops": happened[Fault.STOP_WORKER] + happened[Fault.JOIN_THEN_STOP] + happened[Fault.STOP_WAREHOUSE],
             "freezes": happened[Fault.FREEZE_WORKER] + happened[Fault.FREEZE_BROKER],
             "rebalances": 2 * (happened[Fault.JOIN_THEN_KILL] + happened[Fault.JOIN_THEN_STOP]),
@@ -105,7 +106,8 @@ class ChaosResult:
             "exits": self.exits,
             "recovery_s": figures.spread(Fault.KILL_WORKER),
             "restart_s": figures.spread(Fault.STOP_WORKER),
-            "restart_pause_s": figures.spread("restart pause"),
+            "restart_pause_s": figures.spread(f"{Fault.STOP_WORKER}: pause"),
+            "replace_pause_s": figures.spread(f"{Fault.REPLACE_WORKER}: pause"),
             "others_pause_s": figures.spread("others"),
             "rebalance_pause_s": figures.spread("rebalance"),
             "takeover_s": figures.spread(Fault.JOIN_THEN_KILL),

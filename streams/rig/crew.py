@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import threading
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
@@ -82,6 +83,20 @@ class Member:
             self.service.stop(timeout_s=_STOP_S)
             code = self.service.exit_code
             return 0 if code is None else code
+
+    def replace(self) -> int:
+        """Begin a life that ends the current one when it is ready to go on; return the old one's exit code."""
+        with self.lock:
+            old = self.service
+            self._lives += 1
+            arguments = [self._command, "--succeeds", str(old.pid)]
+            self._service = Service(f"{self.name}.{self._lives}", arguments, self._settings, self._logs)
+            self._service.start()
+            deadline = time.monotonic() + _STOP_S
+            while old.running and time.monotonic() < deadline:
+                time.sleep(_POLL_S)
+            old.stop(timeout_s=_STOP_S)
+            return old.exit_code or 0
 
     def log(self) -> str:
         """Return what the current life has logged."""

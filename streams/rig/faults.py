@@ -19,6 +19,7 @@ class Fault(StrEnum):
 
     KILL_WORKER = "kill a worker"
     STOP_WORKER = "stop a worker"
+    REPLACE_WORKER = "replace a worker"
     JOIN_THEN_STOP = "add a worker, then stop it"
     JOIN_THEN_KILL = "add a worker, then kill it"
     FREEZE_WORKER = "freeze a worker"

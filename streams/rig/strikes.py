@@ -76,6 +76,7 @@ class Striker:
         carry_out = {
             Fault.KILL_WORKER: self._worker,
             Fault.STOP_WORKER: self._worker,
+            Fault.REPLACE_WORKER: self._replace_worker,
             Fault.JOIN_THEN_STOP: self._guest,
             Fault.JOIN_THEN_KILL: self._guest,
             Fault.FREEZE_WORKER: self._freeze_worker,
@@ -94,6 +95,15 @@ class Striker:
         with member.lock:  # the supervisor must not be quicker
             self._end(step, member)
             member.start()
+
+    def _replace_worker(self, step: Step) -> None:
+        """Let a new process take over from a worker, as a new release does."""
+        member = self._target(step)
+        with member.lock:
+            lost, began_us = member.partitions(), now_us()
+            self._crew.note_stop(member, member.replace())
+        others = tuple(set(self._all()) - set(lost))
+        self._strikes.append(Strike(str(step.fault), began_us, now_us(), lost, others))
 
     def _freeze_worker(self, step: Step) -> None:
         member = self._target(step)

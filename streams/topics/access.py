@@ -14,7 +14,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package
     ResourceType,
 )
 
-from streams.topics.acls import Grant, grants, load_principals
+from streams.topics.acls import OURS, Grant, grants, load_principals
 from streams.topics.admin import Admin, ClusterUnavailableError
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _USER: Final = "User:"
 _ANYWHERE: Final = "*"
-_OURS: Final = "portcullis"  # how the groups and transactional ids of acls.toml begin
 _SETTLE_S: Final = 15.0
 _POLL_S: Final = 0.05
 
@@ -88,7 +87,7 @@ def _is_ours(binding: AclBinding, topology: Topology) -> bool:
     if binding.name == _ANYWHERE:
         return not topology.prefix
     beginnings = topology.families if binding.restype is ResourceType.TOPIC else ()
-    return str(binding.name).startswith((*beginnings, topology.prefix + _OURS))
+    return str(binding.name).startswith((*beginnings, topology.prefix + OURS))
 
 
 def _binding(grant: Grant) -> AclBinding:

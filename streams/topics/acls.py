@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from streams.topics.model import Topology
 
+OURS: Final = "portcullis"
+"""How our consumer groups and transactional ids begin."""
+
 _NAME: Final = re.compile(r"[a-z]+(-[a-z]+)*")
 # What an agent_id is (`NAME` in streams/core/documents.py), and so what may follow "bot:".
 _INSTANCE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -149,3 +152,4 @@ def _of(name: str, principal: Principal, topology: Topology) -> Iterator[Grant]:
         for family in topology.families:
             for operation in (Operation.CREATE, Operation.DESCRIBE, Operation.DESCRIBE_CONFIGS):
                 yield Grant(name, Kind.TOPIC, family, prefixed=True, operation=operation)
+        yield Grant(name, Kind.GROUP, topology.prefix + OURS, prefixed=True, operation=Operation.DESCRIBE)

@@ -1,0 +1,92 @@
+"""Backup and restore on one machine: a copied folder is as good as the original, and a lost warehouse fills again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streams.local import LocalKafka
+from streams.names import Topic
+from streams.rig.clock import now_us
+from streams.rig.processes import Service, environment
+from streams.rig.producing import Sender
+from streams.rig.settling import wait_until_settled
+from streams.rig.stage import Stage, set_stage
+from streams.rig.storing import store_the_rest
+from streams.settings import Settings
+from streams.sim.bots import plan
+from streams.sim.fleet import Habit, fleet
+from streams.sim.signing import to_wire
+from streams.sim.tape import BUNDLED_TAPE, read_tape
+from streams.wire.messages import encode_reference_price
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+
+ORDERS = 80
+
+
+def decide(stage: Stage, settings: Settings, seed: int) -> None:
+    """Let a worker decide some orders, and store them."""
+    worker = Service(f"worker-{seed}", ["worker"], settings, settings.home / "logs")
+    sender = Sender(settings.kafka_bootstrap_servers, settings.kafka_security)
+    for market in stage.markets.values():
+        price = market.reference(market.first_price_e13, now_us())
+        sender.send(Topic.MARKETS_REFERENCE, market.symbol.encode(), encode_reference_price(price))
+    for message in plan(list(read_tape(BUNDLED_TAPE)), stage.bots, ORDERS, seed, markets=stage.markets):
+        wire = to_wire(message, stage.keys, now_us())
+        sender.send(Topic.ORDERS_REQUESTED, wire.key, wire.value, wire.headers)
+    sender.flush()
+    worker.start()
+    try:
+        wait_until_settled(settings, check=worker.require_running)
+    finally:
+        worker.stop()
+    store_the_rest(settings)
+
+
+def verified(settings: Settings) -> dict[str, Any]:
+    """Return what `audit verify` says of topics and warehouse."""
+    command = [sys.executable, "-m", "streams", "audit", "verify", "--json"]
+    done = subprocess.run(
+        command, env={**os.environ, **environment(settings)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    assert result["verified"] is True
+    return result
+
+
+def test_a_copied_folder_goes_on_and_a_lost_warehouse_fills_again(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    with LocalKafka(first / "kafka") as broker:
+        settings = Settings(kafka_bootstrap_servers=broker.bootstrap_servers)
+        stage = set_stage(first, settings, list(read_tape(BUNDLED_TAPE)), fleet(4, (Habit.MAKER, Habit.TAKER)))
+        decide(stage, stage.settings, seed=1)
+        before = verified(stage.settings)
+    assert before["leaves"] > ORDERS
+    shutil.copytree(first, second, symlinks=True)  # the backup
+    shutil.rmtree(first)  # the loss
+    with LocalKafka(second / "kafka") as broker:
+        settings = replace(
+            stage.settings,
+            home=second,
+            kafka_bootstrap_servers=broker.bootstrap_servers,
+            warehouse_dsn=f"chdb:///{second / 'warehouse'}",
+            pki_dir=second / "pki",
+        )
+        assert verified(settings) == before
+        shutil.rmtree(second / "warehouse")
+        store_the_rest(settings)
+        assert verified(settings) == before
+        decide(stage, settings, seed=2)
+        after = verified(settings)
+    assert after["leaves"] >= before["leaves"] + ORDERS
+    assert after["logs"] == before["logs"]
