@@ -23,6 +23,7 @@ def replay_command(
     policy: Annotated[Path, typer.Option("--policy", help="The policy document to try.", exists=True, dir_okay=False)],
     orders: Annotated[int | None, typer.Option(min=1, max=100_000_000, help="Orders at most; default: all.")] = None,
     every: Annotated[bool, typer.Option("--every-bot", help="Try it on all bots, not only on its own.")] = False,
+    follow: Annotated[float, typer.Option(min=0, help="Then follow live orders for so many seconds.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Decide past orders again under another policy, and show the verdicts that would differ.
@@ -30,15 +31,21 @@ def replay_command(
     The past is the cluster's audit log (KAFKA_BOOTSTRAP_SERVERS), else the warehouse's (PORTCULLIS_WAREHOUSE_DSN), else
     one made by simulated bots, of 100,000 orders unless --orders says otherwise, on all of whom the policy is tried.
 
+    With --follow it is a shadow: verdicts of the cluster that the policy would change are shown as they come.
+
     Example: portcullis replay --policy new.json --orders 1000000 --json
     """
     from streams.core.policy import parse_policy
-    from streams.replay.trying import open_history, try_on, try_on_made
+    from streams.replay.history import TopicHistory
+    from streams.replay.trying import open_history, shadow, try_on, try_on_made
 
     settings = load_settings()
     tried = parse_policy(policy.read_bytes())
     found = open_history(settings)
-    if found is None:
+    if follow:
+        settings.require_cluster()
+        trial = shadow(TopicHistory(settings), tried, every=every, seconds=follow, tell=progress.print)
+    elif found is None:
         trial = try_on_made(settings.home / "replay", tried, orders=orders or _MADE_ORDERS, tell=progress.print)
     else:
         trial = try_on(found[1], found[0], tried, every=every, orders=orders)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
+
+from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
 from streams.core.errors import PortcullisError
 from streams.names import Topic
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from streams.settings import Settings
 
 _SIZE_BYTES: Final = 4
+_CONSUME_MAX: Final = 5_000
+_POLL_S: Final = 0.2
 
 
 class HistoryError(PortcullisError):
@@ -59,6 +64,17 @@ class TopicHistory:
         servers, security = self.settings.require_cluster(), self.settings.kafka_security
         for record in read_all(servers, [self._topic], security, partition=lane):
             yield record.value
+
+    def follow(self, seconds: float) -> Iterator[tuple[int, bytes]]:
+        """Yield lane and leaf of all that was committed, and of what is committed meanwhile, until time is over."""
+        servers, security = self.settings.require_cluster(), self.settings.kafka_security
+        deadline_s = time.monotonic() + seconds
+        with closing(reader(servers, security)) as consumer:
+            consumer.assign([TopicPartition(self._topic, lane, OFFSET_BEGINNING) for lane in self.lanes()])
+            while time.monotonic() < deadline_s:
+                for message in consumer.consume(_CONSUME_MAX, _POLL_S):
+                    if message.error() is None:
+                        yield message.partition() or 0, message.value() or b""
 
     @property
     def _topic(self) -> str:

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import shutil
 import time
+from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from streams.replay.course import Course
 from streams.replay.history import FileHistory, HistoryError, TopicHistory, WarehouseHistory
 from streams.replay.making import LANES, make_lane, prepare_past
-from streams.replay.tally import Tally
+from streams.replay.tally import Tally, example
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,6 +79,21 @@ def try_on(history: History, source: str, policy: Policy, *, every: bool, orders
         for found in map(follow, lanes, shares):
             tally.merge(found)
     return Trial(policy, source, len(lanes), time.monotonic() - began_s, tally)
+
+
+def shadow(history: TopicHistory, policy: Policy, *, every: bool, seconds: float, tell: Callable[[str], None]) -> Trial:
+    """Decide what the cluster has decided, and what it decides meanwhile, under the policy too; tell each difference.
+
+    Nothing is written: the cluster's own verdicts are the ones that count.
+    """
+    courses, tally = defaultdict[int, Course](lambda: Course(policy, every=every)), Tally()
+    for lane, leaf in history.follow(seconds):
+        retried = courses[lane].take(leaf)
+        if retried is not None:
+            tally.add(lane, retried)
+            if retried.changed:
+                tell(str(example(lane, retried)))
+    return Trial(policy, "audit.events, followed", len(history.lanes()), seconds, tally)
 
 
 def try_on_made(folder: Path, policy: Policy, *, orders: int, tell: Callable[[str], None]) -> Trial:

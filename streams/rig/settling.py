@@ -5,18 +5,19 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from streams.core.errors import PortcullisError
 from streams.names import Topic
 from streams.rig.reading import partitions_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from streams.settings import Settings
 
 _POLL_S: Final = 0.05
+_UNSETTLED: Final = frozenset((KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE))
 # What outsiders write, record by record; topics written in transactions end in markers that nobody commits.
 _WATCHED: Final = (Topic.AGENTS_REGISTRY, Topic.AGENTS_COMMANDS, Topic.TRADES_EXECUTED, Topic.ORDERS_REQUESTED)
 
@@ -41,13 +42,23 @@ def wait_until_settled(settings: Settings, *, timeout_s: float = 60.0, check: Ca
     try:
         places = partitions_of(consumer, [settings.topic_prefix + topic for topic in _WATCHED])
         deadline = time.monotonic() + timeout_s
-        while left := _lag(consumer, places):
+        while left := _lag_or_why(consumer, places):
             check()
             if time.monotonic() > deadline:
                 raise NotSettledError(f"after {timeout_s:g} s still to be read: {left}")
             time.sleep(_POLL_S)
     finally:
         consumer.close()
+
+
+def _lag_or_why(consumer: Consumer, places: list[tuple[str, int]]) -> Mapping[str, object]:
+    """Return the lag by partition, or what a cluster says whose leaders have not settled themselves."""
+    try:
+        return _lag(consumer, places)
+    except KafkaException as error:
+        if error.args[0].code() not in _UNSETTLED:
+            raise
+        return {"cluster": error}
 
 
 def _lag(consumer: Consumer, places: list[tuple[str, int]]) -> dict[str, int]:

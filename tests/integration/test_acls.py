@@ -148,7 +148,7 @@ def test_every_cell_of_the_matrix(world: SecuredWorld) -> None:
 def test_a_bot_may_ask_and_nothing_else(world: SecuredWorld) -> None:
     """The rows of the matrix that matter most, said once more by hand."""
     for agent_id in world.bots:
-        assert expected(world, f"bot:{agent_id}") == ({"orders.requested"}, set())
+        assert expected(world, f"bot:{agent_id}") == ({"orders.requested", "agents.heartbeats"}, set())
     assert expected(world, "stranger") == (set(), set())
     writers = {name for name in world.clients if "audit.events" in expected(world, name)[0]}
     assert writers == {"worker"}
@@ -267,7 +267,7 @@ def test_a_bot_writes_only_as_itself(world: SecuredWorld) -> None:
     worker = Service("worker", ["worker"], world.settings("worker"), stage.folder / "logs")
     worker.start()
     try:
-        assert wait_until(lambda: len(answers(world, own, victim)) == 3, 40), worker.log_path.read_text()
+        assert wait_until(lambda: len(answers(world, own, victim)) == 3, 90), worker.log_path.read_text()
     finally:
         worker.stop()
     found = answers(world, own, victim)
