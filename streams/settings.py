@@ -30,6 +30,7 @@ class Settings:
     kafka_bootstrap_servers: str = ""
     warehouse_dsn: str = field(default="", repr=False)
     pki_dir: Path = Path()
+    dti_list: Path = Path()
     app_id: str = "portcullis"
     topic_prefix: str = ""
     log_origin: str = "portcullis.local/log"
@@ -122,6 +123,7 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "CLICKHOUSE_URL": ("warehouse_dsn", _word),
     "PORTCULLIS_WAREHOUSE_DSN": ("warehouse_dsn", _word),
     "PORTCULLIS_PKI_DIR": ("pki_dir", Path),
+    "PORTCULLIS_DTI_LIST": ("dti_list", Path),
     "PORTCULLIS_APP_ID": ("app_id", _word),
     "PORTCULLIS_TOPIC_PREFIX": ("topic_prefix", _word),
     "PORTCULLIS_LOG_ORIGIN": ("log_origin", _word),

@@ -42,7 +42,7 @@ DOCUMENT: dict[str, Any] = {
         "allowed_markets": ["BTC_USDT", "ETH_USDT"],
         "restricted_markets": [],
         "allowed_regions": ["eu-west-1"],
-        "allowed_venues": ["BINA"],
+        "allowed_venues": ["XOFF"],
         "trading_hours": {
             "start": "08:00",
             "end": "17:00",
@@ -146,7 +146,7 @@ REFERENCE = ReferencePrice(
     tick_size_e13=price("0.01"),
     lot_size_e17=qty("0.00001"),
     base_dti="4H95J0R2X",
-    mic="BINA",
+    mic="XOFF",
     source="test",
 )
 ORDER = Order(
@@ -155,7 +155,7 @@ ORDER = Order(
     orig_cl_ord_id=None,
     msg_type=MsgType.NEW_ORDER_SINGLE,
     symbol="BTC_USDT",
-    ex_destination="BINA",
+    ex_destination="XOFF",
     region="eu-west-1",
     side=Side.BUY,
     ord_type=OrdType.LIMIT,

@@ -50,6 +50,8 @@ OWNERS = {
     "prometheus_client": {"telemetry"},
     "botocore": {"archive"},
     "apprise": {"notify"},
+    "jsonschema_rs": {"reports"},
+    "pyarrow": {"reports"},
 }
 # The oracle judges the gate, so it may not be built from it.
 ORACLE_MAY_NOT = {

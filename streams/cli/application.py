@@ -18,6 +18,7 @@ from streams.cli import (
     pki,
     reports,
     run,
+    tamper,
     topology,
 )
 
@@ -40,5 +41,5 @@ app.add_typer(archive.app, name="archive")
 app.add_typer(drill.app, name="drill")
 app.add_typer(desk.app, name="desk")
 app.add_typer(duties.app, name="duties")
-for command in (*run.COMMANDS, fitness.fitness_command):
+for command in (*run.COMMANDS, fitness.fitness_command, tamper.tamper_command):
     app.command(command.__name__.removesuffix("_command").replace("_", "-"))(command)

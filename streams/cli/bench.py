@@ -37,6 +37,9 @@ def bench_command(  # noqa: PLR0913 - each is an option of the command
     backlog: Annotated[
         int, typer.Option(min=0, max=10_000_000, help="Let so many orders grow too old, and decide them, instead.")
     ] = 0,
+    batch: Annotated[
+        int, typer.Option(min=0, max=100_000_000, help="Write and check a report batch of so many records instead.")
+    ] = 0,
     sink: Annotated[int, typer.Option(min=0, max=10_000_000, help="Measure the sink with so many rows instead.")] = 0,
     kills: Annotated[int, typer.Option(min=0, max=1_000, help="Measure so many kills under load instead.")] = 0,
     graces: Annotated[int, typer.Option(min=0, max=20, help="Kill the worker in so many grace periods instead.")] = 0,
@@ -62,6 +65,8 @@ def bench_command(  # noqa: PLR0913 - each is an option of the command
         held = waited["approved"] == 0 and waited["rejected"] == {"STALE_ORDER": backlog}
         finish(waited, ok=held, as_json=as_json, show=lambda console: _show_backlog(console, waited))
         return
+    if batch:
+        _bench_batch(batch, as_json=as_json)
     if sink:
         from streams.bench.storing import run_storing
 
@@ -79,6 +84,19 @@ def bench_command(  # noqa: PLR0913 - each is an option of the command
     )
     result = as_dict(run_bench(load_settings(), options, progress.print))
     finish(result, ok=True, as_json=as_json, show=lambda console: _show(console, result))
+
+
+def _bench_batch(records: int, *, as_json: bool) -> None:
+    from streams.rig.batch_speed import measure_batch
+
+    speed = measure_batch(records, load_settings().home / "bench-batch", progress.print)
+    rows = [
+        ("write", f"{speed.export_per_second:,}", f"{speed.export_cpu_us}", f"{speed.export_rss_mb}"),
+        ("check", f"{speed.verify_per_second:,}", f"{speed.verify_cpu_us}", f"{speed.verify_rss_mb}"),
+    ]
+    columns = ("step", "records/s", "CPU us/record", "MB at most, each process")
+    title = f"A batch of {speed.records:,} records, {speed.batch_mb:,} MB"
+    finish(speed.as_dict(), ok=speed.verified, as_json=as_json, show=lambda c: c.print(table(title, columns, rows)))
 
 
 def _show_backlog(console: Console, result: Mapping[str, Any]) -> None:

@@ -29,7 +29,7 @@ def submit_command(  # noqa: PLR0913 - a command's options
     side: Annotated[Side, typer.Option(help="BUY or SELL.")],
     quantity: Annotated[str, typer.Option(help="In units of the asset, decimal.")],
     price: Annotated[str, typer.Option(help="Limit price; none for a market order.")] = "",
-    venue: Annotated[str, typer.Option(help="The venue's MIC.")] = "BINA",
+    venue: Annotated[str, typer.Option(help="The venue's MIC.")] = "XOFF",
     region: Annotated[str, typer.Option(help="Where the bot runs.")] = "eu-west-1",
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait; then the order has expired, too.")] = 30.0,
     as_json: JsonOption = False,

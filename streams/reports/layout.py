@@ -6,6 +6,9 @@ the roots that the log has signed, so the leaves are these and no others, at the
 shown but the leaf before the first record, which must be outside the range, so that no record can be left out there.
 At the other end the batch goes one leaf too far as well; where the log has none yet, it goes up to the newest
 checkpoint, and what was appended within the range later shows in the next batch, which begins before it.
+
+Leaves and records are cut into sections at multiples of 4,096 leaves. The manifest has the size of each section in each
+file, so that sections are made and checked by as many processes as there are, each in the memory of one section.
 """
 
 from __future__ import annotations
@@ -15,33 +18,55 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-import orjson
-
 from streams.core.errors import PortcullisError
-from streams.wire.decisions import AuditEvent, decode_audit_event
-from streams.wire.regulatory import order_record, transaction_record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-FORMAT: Final = "portcullis-report-batch-1"
+FORMAT: Final = "portcullis-report-batch-2"
 MANIFEST: Final = "manifest.json"
 SIGNATURE: Final = "manifest.note"
 README: Final = "README.txt"
-ORDERS: Final = "orders.jsonl"
-TRANSACTIONS: Final = "transactions.jsonl"
-OTHERS: Final = "events.jsonl"
-RECORD_FILES: Final = (ORDERS, TRANSACTIONS, OTHERS)
+ORDERS: Final = "orders"
+TRANSACTIONS: Final = "transactions"
+REJECTED: Final = "rejected"
+INCIDENTS: Final = "incidents"
+EVENTS: Final = "events"
+RECORD_FILES: Final = (ORDERS, TRANSACTIONS, REJECTED, INCIDENTS, EVENTS)
 KEY_NAME: Final = "portcullis.local/reports"
+CERTIFICATES: Final = "certificates"
+REVOCATIONS: Final = "revocation-lists"
+# A section's root is a node of every tree that holds it: sections are hashed apart and put together by their roots.
+SECTION_BITS: Final = 12
+SECTION_LEAVES: Final = 1 << SECTION_BITS
 
 _LENGTH: Final = struct.Struct(">I")
 _LEAF_BYTES_MAX: Final = 4 * 1024 * 1024
-_ORDER_EVENTS: Final = ("ORDER_APPROVED", "ORDER_REJECTED")
 
 
 class BatchError(PortcullisError):
     """A batch cannot be written or read; the text names the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """How many leaves a section has, and its bytes in the leaves and in each record file."""
+
+    leaves: int
+    leaf_bytes: int
+    record_bytes: tuple[int, ...]
+
+    def as_list(self) -> list[int]:
+        """Return it for the manifest."""
+        return [self.leaves, self.leaf_bytes, *self.record_bytes]
+
+    @classmethod
+    def from_list(cls, numbers: list[int]) -> Section:
+        """Read what `as_list` wrote. Raises: BatchError."""
+        if len(numbers) != 2 + len(RECORD_FILES) or not all(isinstance(n, int) and n >= 0 for n in numbers):
+            raise BatchError(f"{MANIFEST}: a section needs {2 + len(RECORD_FILES)} numbers, is {numbers!r:.80}")
+        return cls(numbers[0], numbers[1], tuple(numbers[2:]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +79,39 @@ class LogRange:
     first: int
     last: int
     end: int
+    sections: tuple[Section, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for the manifest."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        plain = {name: getattr(self, name) for name in ("partition", "origin", "begin", "first", "last", "end")}
+        return {**plain, "sections": [section.as_list() for section in self.sections]}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> LogRange:
+        """Read what `as_dict` wrote. Raises: BatchError."""
+        try:
+            plain = {name: document[name] for name in ("partition", "begin", "first", "last", "end")}
+            if not all(isinstance(number, int) and 0 <= number < 1 << 63 for number in plain.values()):
+                raise BatchError(f"{MANIFEST}: places in a log are numbers, are {plain!r:.120}")
+            sections = tuple(Section.from_list(numbers) for numbers in document["sections"])
+            return cls(origin=str(document["origin"]), sections=sections, **plain)
+        except (KeyError, TypeError) as error:
+            raise BatchError(f"{MANIFEST}: a log's entry cannot be read ({error!r:.80})") from None
+
+
+def section_size(index: int, end: int) -> int:
+    """Return how many leaves the section has that begins at this leaf: up to the next multiple of 4,096, or the end."""
+    return min(((index >> SECTION_BITS) + 1 << SECTION_BITS), end) - index
+
+
+def lines_file(name: str) -> str:
+    """Return the name of a kind's records as JSON Lines."""
+    return f"{name}.jsonl"
+
+
+def columns_file(name: str) -> str:
+    """Return the name of a kind's records as Parquet."""
+    return f"{name}.parquet"
 
 
 def leaves_file(partition: int) -> str:
@@ -75,9 +129,32 @@ def checkpoints_file(partition: int) -> str:
     return f"audit/{partition}.checkpoints"
 
 
+def registrations_file(partition: int) -> str:
+    """Return the name of a log's registrations from before the leaves: each a leaf and its proof."""
+    return f"audit/{partition}.registrations"
+
+
+def pack_item(data: bytes) -> bytes:
+    """Return bytes after their length in four bytes, big-endian."""
+    return _LENGTH.pack(len(data)) + data
+
+
 def write_item(file: BinaryIO, data: bytes) -> None:
-    """Write bytes after their length in four bytes, big-endian."""
-    file.write(_LENGTH.pack(len(data)) + data)
+    """Write what `pack_item` returns."""
+    file.write(pack_item(data))
+
+
+def unpack_items(data: bytes) -> tuple[list[bytes], bool]:
+    """Return the whole items that follow each other in these bytes, and whether they are all that is there."""
+    items, place, end = [], 0, len(data)
+    while place + _LENGTH.size <= end:
+        start = place + _LENGTH.size
+        next_place = start + _LENGTH.unpack_from(data, place)[0]
+        if next_place > end:
+            break
+        items.append(data[start:next_place])
+        place = next_place
+    return items, place == end
 
 
 def read_items(path: Path) -> Iterator[bytes]:
@@ -95,41 +172,6 @@ def read_items(path: Path) -> Iterator[bytes]:
                 yield data
     except OSError as error:
         raise BatchError(f"{path.name}: cannot be read ({error.strerror})") from None
-
-
-def record_of(leaf: bytes) -> tuple[str, dict[str, Any]] | None:
-    """Return the record that a leaf makes and its file; None where it makes none.
-
-    Raises: DecodeError where the leaf cannot be read.
-    """
-    event, verdict = decode_audit_event(leaf)
-    if event.event_type in _ORDER_EVENTS and verdict is not None:
-        return ORDERS, order_record(event, verdict)
-    if event.event_type == "TRADE_EXECUTED":
-        record = transaction_record(event)
-        return None if record is None else (TRANSACTIONS, record)
-    return OTHERS, _other_record(event)
-
-
-def _other_record(event: AuditEvent) -> dict[str, Any]:
-    return {
-        "event": event.event_type,
-        "event_time_us": event.event_time_us,
-        "agent_id": event.agent_id,
-        "outcome": event.outcome,
-        "signer": event.signer,
-        "approved_by": event.approved_by,
-        "state_before": event.state_before,
-        "state_after": event.state_after,
-        "details": dict(event.details),
-        "partition": event.partition,
-        "log_index": event.log_index,
-    }
-
-
-def record_line(record: dict[str, Any]) -> bytes:
-    """Return a record as its line: the same bytes for the same record."""
-    return orjson.dumps(record, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
 
 
 def file_digest(path: Path) -> tuple[str, int]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from streams.audit.verify import LogReport
     from streams.rig.reading import Stored
     from streams.settings import Settings
+    from streams.warehouse.columns import Row
     from streams.wire.log_keys import LogKey
 
 _PROBLEMS_MAX: Final = 1_000
@@ -197,17 +198,18 @@ def _compare_rows(settings: Settings, epoch: Epoch, warehouse: Client, problems:
     rows = 0
     for number in range(epoch.lanes):
         leaves = values(read_topic(settings, epoch, Topic.AUDIT_EVENTS, number))
-        rows += _compare(number, leaves, warehouse, problems)
+        rows += compare_rows(number, leaves, read_rows(warehouse, number), problems)
         notes = values(read_topic(settings, epoch, Topic.AUDIT_CHECKPOINTS, number))
-        problems += _compare_checkpoints(number, notes, warehouse, epoch.lanes)
+        stored = (note for _, note in WarehouseLogs(warehouse, epoch.lanes).checkpoints(number))
+        problems += compare_notes(number, notes, stored)
     return rows
 
 
-def _compare(number: int, leaves: Iterator[bytes], warehouse: Client, problems: list[str]) -> int:
+def compare_rows(number: int, leaves: Iterator[bytes], rows: Iterator[tuple[bytes, Row]], problems: list[str]) -> int:
     """Hold a log's rows against its leaves, column by column; return how many rows there are."""
     count = 0
     ours, theirs = Frontier(), Frontier()
-    for index, (leaf, row) in enumerate(zip_longest(leaves, read_rows(warehouse, number))):
+    for index, (leaf, row) in enumerate(zip_longest(leaves, rows)):
         if row is None or leaf is None:
             where = "the warehouse" if row is None else "the topic"
             problems.append(f"log {number} leaf {index}: missing in {where}")
@@ -226,8 +228,8 @@ def _compare(number: int, leaves: Iterator[bytes], warehouse: Client, problems: 
     return count
 
 
-def _compare_checkpoints(number: int, notes: Iterator[bytes], warehouse: Client, lanes: int) -> list[str]:
-    stored = (note for _, note in WarehouseLogs(warehouse, lanes).checkpoints(number))
+def compare_notes(number: int, notes: Iterator[bytes], stored: Iterator[bytes]) -> list[str]:
+    """Hold the warehouse's checkpoints of a log against the topic's."""
     pairs = enumerate(zip_longest(notes, stored))
     return [
         f"log {number} checkpoint {place}: not the same in topic and warehouse" for place, (a, b) in pairs if a != b

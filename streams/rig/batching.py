@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
+import filecmp
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
-
-import orjson
 
 from streams.audit.keys import key_source
 from streams.names import Topic
 from streams.reports.export import BatchRange, BatchSummary, announcement, export_batch
-from streams.reports.layout import KEY_NAME, MANIFEST, BatchError
+from streams.reports.identity import load_lists
+from streams.reports.layout import KEY_NAME, BatchError
 from streams.reports.verify import verify_batch
 from streams.rig.auditing import verify_audit
 from streams.rig.producing import Sender
 from streams.topics import load_topology
 from streams.warehouse.logs import WarehouseLogs
 from streams.wire import devpki
-from streams.wire.log_keys import log_keys
-from streams.wire.note import Verifier
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from clickhouse_connect.driver.client import Client
 
     from streams.rig.stage import Stage
     from streams.settings import Settings
+    from streams.wire.note import Verifier
 
 FOREVER_US: Final = 4_102_444_800_000_000  # the year 2100
 
@@ -43,14 +42,31 @@ class CheckedBatch:
 
 
 def write_batch(settings: Settings, warehouse: Client, wanted: BatchRange, out: Path) -> BatchSummary:
-    """Export a batch and announce it on `reports.regulator` where a cluster is set.
+    """Export a batch from the warehouse.
 
     Raises: BatchError where the folder is not empty.
     """
     signer = devpki.report_signer(settings.pki, KEY_NAME)
     logs = WarehouseLogs(warehouse, load_topology().lanes)
-    batch = export_batch(logs, wanted, out, signer, settings.log_origin)
-    if settings.kafka_bootstrap_servers:
+    return export_batch(logs, wanted, out, signer, settings.log_origin, pki=settings.pki)
+
+
+def deliver_batch(settings: Settings, warehouse: Client, wanted: BatchRange, out: Path) -> BatchSummary:
+    """Export a batch and announce it on `reports.regulator` where a cluster is set; both once, however often asked.
+
+    The same range gives the same bytes and so the same id: a folder that has this batch stays as it is, and a batch
+    that the warehouse has seen announced is not announced again.
+
+    Raises: BatchError where the folder has something else in it.
+    """
+    if out.is_dir() and any(out.iterdir()):
+        with TemporaryDirectory(dir=out.absolute().parent, prefix=f".{out.name}-") as again:
+            batch = write_batch(settings, warehouse, wanted, Path(again) / "batch")
+            _require_same(batch.folder, out)
+        batch = replace(batch, folder=out)
+    else:
+        batch = write_batch(settings, warehouse, wanted, out)
+    if settings.kafka_bootstrap_servers and not _is_announced(warehouse, batch):
         sender = Sender(settings.kafka_bootstrap_servers, settings.kafka_security)
         key = batch.batch_id.encode()
         sender.send(settings.topic_prefix + Topic.REPORTS_REGULATOR, key, announcement(batch, wanted))
@@ -58,23 +74,19 @@ def write_batch(settings: Settings, warehouse: Client, wanted: BatchRange, out: 
     return batch
 
 
-def local_keys(settings: Settings, folder: Path) -> tuple[Verifier, ...]:
-    """Return the local PKI's public keys for a batch: the report key, and those of the logs that it names.
-
-    Raises: BatchError where the manifest cannot be read.
-    """
-    try:
-        manifest = orjson.loads((folder / MANIFEST).read_bytes())
-        origins = [str(log["origin"]) for log in manifest["logs"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BatchError(f"{MANIFEST}: cannot be read ({error})") from None
-    logs = (key.verifier for origin in origins for key in log_keys(settings.pki, origin))
-    return (devpki.report_signer(settings.pki, KEY_NAME).verifier, *logs)
+def _require_same(made: Path, there: Path) -> None:
+    """Raise BatchError where a folder is not byte for byte the batch that was made."""
+    ours, theirs = ({path.relative_to(f) for path in f.rglob("*") if path.is_file()} for f in (made, there))
+    differing = ours ^ theirs | {
+        name for name in ours & theirs if not filecmp.cmp(made / name, there / name, shallow=False)
+    }
+    if differing:
+        raise BatchError(f"{there}: an empty folder required, or one with this batch; {min(differing)} differs")
 
 
-def read_keys(path: Path) -> tuple[Verifier, ...]:
-    """Return the public keys of a file, one verifier key per line. Raises: NoteError where one is malformed."""
-    return tuple(Verifier.parse(line) for line in path.read_text().split() if line)
+def _is_announced(warehouse: Client, batch: BatchSummary) -> bool:
+    sql = "SELECT count() FROM batch_manifests WHERE batch_id = {batch_id:String}"
+    return bool(warehouse.query(sql, {"batch_id": batch.batch_id}).result_rows[0][0])
 
 
 def batch_keys(stage: Stage) -> tuple[Verifier, ...]:
@@ -88,10 +100,10 @@ def export_and_verify(stage: Stage, warehouse: Client) -> CheckedBatch:
     audit = verify_audit(settings, key_source(settings.pki, None), warehouse)
     folder = stage.folder / "report"
     shutil.rmtree(folder, ignore_errors=True)
-    batch = write_batch(settings, warehouse, BatchRange(0, FOREVER_US), folder)
+    batch = deliver_batch(settings, warehouse, BatchRange(0, FOREVER_US), folder)
     keys = batch_keys(stage)
     (stage.folder / "report.keys").write_text("".join(f"{key.vkey}\n" for key in keys))
-    report = verify_batch(folder, keys)
+    report = verify_batch(folder, keys, load_lists())
     problems = [f"audit: {problem}" for problem in audit.problems]
     problems += [f"batch: {problem}" for problem in report.problems]
     return CheckedBatch(folder, batch.records, audit.verified and report.verified, problems)

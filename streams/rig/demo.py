@@ -57,7 +57,7 @@ def run_demo(settings: Settings, options: DemoOptions, tell: Callable[[str], Non
     bots = fleet(options.bots)
     tell(f"Starting Kafka, making keys of three parties, registering {options.bots} bots ...")
     with open_stage(settings.home / "demo", settings, ticks, bots) as stage:
-        played = _play(stage, ticks, options, tell)
+        played = play_all(stage, ticks, options, tell)
         tell("Storing the rest in ClickHouse, reading everything back ...")
         result = _examine(stage, played, tell)
     if not options.keep:
@@ -76,7 +76,7 @@ class _Played:
     refused_by_venue: tuple[str, ...]
 
 
-def _play(stage: Stage, ticks: Sequence[Tick], options: DemoOptions, tell: Callable[[str], None]) -> _Played:
+def play_all(stage: Stage, ticks: Sequence[Tick], options: DemoOptions, tell: Callable[[str], None]) -> _Played:
     """Let the bots trade until every message is answered and every trade checked."""
     with ExitStack() as running:
         worker = _started(stage.worker(), running)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 REGION: Final = "eu-west-1"
 OPERATOR: Final = "acme_trading_ltd"
+# Nobody's: no LEI begins with these letters, but its check digits hold (ISO 17442).
+OPERATOR_LEI: Final = "PORTCULLISDEMO000038"
 _DAY_MS: Final = 86_400_000
 
 
@@ -147,7 +149,7 @@ def _document(bot: Bot, markets: Mapping[str, Market], now: datetime, max_order_
     return {
         "agent_id": bot.agent_id,
         "operator": bot.operator,
-        "operator_regulator_id": "ESMA-001234",
+        "operator_regulator_id": OPERATOR_LEI,
         "valid_from": _moment(now - timedelta(days=1)),
         "valid_until": _moment(now + timedelta(days=364)),
         "scope": {

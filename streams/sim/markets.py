@@ -30,7 +30,9 @@ _EUR_RATES: Final = {
 # ISO 24165; other assets have none here.
 _DTI: Final = {"BTC": "4H95J0R2X", "ETH": "X9J9K872S"}
 _NO_DTI: Final = "NA"
-VENUE_MIC: Final = "BINA"
+# ISO 10383: off-exchange transactions in listed instruments. The paper venue has no MIC of its own, and neither has the
+# one whose trades it plays.
+VENUE_MIC: Final = "XOFF"
 _STEPS_PER_PRICE_MIN: Final = 100
 
 

@@ -55,7 +55,7 @@ def _wrong_market(sketch: Sketch, _view: View, _rng: Random) -> None:
 
 def _wrong_place(sketch: Sketch, _view: View, _rng: Random) -> None:
     if sketch.turn % 2:
-        sketch.venue = "XOFF"
+        sketch.venue = "XXXX"  # ISO 10383: no market
     else:
         sketch.region = "us-east-1"
 

@@ -8,13 +8,21 @@ import pytest
 
 from streams.core.orders import decimal_text
 from streams.names import Topic
+from streams.reports.export import BatchRange, export_batch
+from streams.reports.layout import KEY_NAME
+from streams.reports.verify import verify_batch
 from streams.resources import resource
+from streams.rig.made import ORIGIN, MadeLogs, log_signer
+from streams.rig.made import START_US as MADE_START_US
+from streams.topics.matrix import parse_controls
 from streams.warehouse.columns import differences, expected_row, read_rows
 from streams.warehouse.connection import WarehouseUnavailableError, connect
+from streams.warehouse.logs import WarehouseLogs
 from streams.warehouse.rows import Block, Record, cut_blocks
 from streams.warehouse.store import BLOCK_ROWS_MAX, DisplacedError, Store, StoreError, UnreadableBlockError
 from streams.warehouse.tables import AUDIT_EVENTS, TABLES
 from streams.wire.avro import Schema, encode, prefix, to_decimal
+from streams.wire.note import Signer
 from tests.made_log import START_US, make_log
 
 if TYPE_CHECKING:
@@ -66,6 +74,36 @@ def test_columns_say_what_the_leaves_say(store: Store, client: Client) -> None:
     found = list(read_rows(client, 3))
     assert [leaf for leaf, _ in found] == list(log.leaves)
     assert [differences(expected_row(leaf), row) for leaf, row in found] == [[]] * 500
+
+
+def test_a_batch_of_the_warehouse_proves_itself(store: Store, client: Client, tmp_path: Path) -> None:
+    made = MadeLogs(tmp_path, 2, 900)
+    made.write()
+    for number in made.partitions():
+        append(store, records(Topic.AUDIT_EVENTS, list(made.leaves(number)), partition=number))
+        notes = [note for _, note in made.checkpoints(number)]
+        append(store, records(Topic.AUDIT_CHECKPOINTS, notes, partition=number))
+    logs = WarehouseLogs(client, 2)
+    span = MADE_START_US + 200_000, MADE_START_US + 1_200_000
+    assert [logs.places(number, *span) for number in (0, 1, 2)] == [(100, 600), (100, 600), (0, 0)]
+    assert logs.places(0, 1, 2) == (0, 0)
+    assert logs.places(0, 2 * MADE_START_US, 3 * MADE_START_US) == (900, 900)
+    signer = Signer.from_seed(KEY_NAME, bytes(32))
+    batch = export_batch(logs, BatchRange(*span), tmp_path / "batch", signer, ORIGIN)
+    report = verify_batch(batch.folder, [signer.verifier, *(log_signer(n).verifier for n in (0, 1))])
+    assert report.problems == ()
+    assert report.records == batch.records == 2 * 600
+    again = export_batch(made, BatchRange(*span), tmp_path / "again", signer, ORIGIN)
+    assert again.batch_id == batch.batch_id
+
+
+@pytest.mark.usefixtures("store")
+def test_every_query_of_the_matrix_is_one(client: Client) -> None:
+    controls = parse_controls(resource("topology/matrix.toml").read_text())
+    queries = [control.evidence for control in controls if control.is_query]
+    assert len(queries) > 20
+    for query in queries:
+        client.query(query)
 
 
 def test_a_changed_column_shows(store: Store, client: Client) -> None:

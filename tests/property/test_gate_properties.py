@@ -60,7 +60,7 @@ def few_changes(strategies: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrat
 LONG = st.integers(-(2**63), 2**63 - 1)
 CLOCK = st.integers(0, 2**62) | st.integers(NOON - 20 * S_US, NOON + 20 * S_US)
 DECIMAL38 = st.integers(-(10**38) + 1, 10**38 - 1) | st.integers(-5, 5) | st.just(qty("0.1"))
-TEXT = st.text(max_size=80) | st.sampled_from([AGENT, "BTC_USDT", "BINA", "eu-west-1", "a-1", ""])
+TEXT = st.text(max_size=80) | st.sampled_from([AGENT, "BTC_USDT", "XOFF", "eu-west-1", "a-1", ""])
 # Half of the messages and situations are in order but for a few fields, so that the far end is reached too.
 ORDER_FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "agent_id": TEXT,
@@ -93,7 +93,7 @@ REFERENCES = st.builds(
     tick_size_e13=DECIMAL38,
     lot_size_e17=DECIMAL38,
     base_dti=st.just("4H95J0R2X"),
-    mic=st.just("BINA"),
+    mic=st.just("XOFF"),
     source=st.just("test"),
 )
 IDENTITIES = st.lists(

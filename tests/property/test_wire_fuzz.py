@@ -151,7 +151,7 @@ ORDER = encode_body(
         "orig_cl_ord_id": None,
         "msg_type": "NEW_ORDER_SINGLE",
         "symbol": "BTC_USDT",
-        "ex_destination": "BINA",
+        "ex_destination": "XOFF",
         "region": "eu-west-1",
         "side": "BUY",
         "ord_type": "LIMIT",
@@ -163,7 +163,7 @@ ORDER = encode_body(
     },
 )
 # The parts of ORDER, each in the spelling that is changed below.
-HEAD, MIDDLE, TAIL = b"\x0abot-1\x06o-1", b"\x10BTC_USDT\x08BINA\x12eu-west-1", b"\x02\x01"
+HEAD, MIDDLE, TAIL = b"\x0abot-1\x06o-1", b"\x10BTC_USDT\x08XOFF\x12eu-west-1", b"\x02\x01"
 WRONG_PLACES = (-1, -2, -3, 4, 5, 2**31, -(2**31), 2**63 - 1, -(2**63))
 
 

@@ -238,7 +238,7 @@ CASES = [
         also=(Reason.MAX_ORDER_VOLUME_EXCEEDED, Reason.REFERENCE_PRICE_UNAVAILABLE),
     ),
     order_case(Reason.REGION_NOT_ALLOWED, {}, {"region": "us-east-1"}, "eu-west-1", "us-east-1", "TEXT"),
-    order_case(Reason.VENUE_NOT_ALLOWED, {}, {"ex_destination": "XXXX"}, "BINA", "XXXX", "TEXT"),
+    order_case(Reason.VENUE_NOT_ALLOWED, {}, {"ex_destination": "XXXX"}, "XOFF", "XXXX", "TEXT"),
     timed(
         Reason.OUTSIDE_TRADING_HOURS,
         at(us("2026-06-03T08:00:00+00:00")),

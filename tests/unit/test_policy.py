@@ -57,7 +57,7 @@ def test_a_policy_holds_what_its_document_says() -> None:
     assert policy.max_order_qty_e17 == {"BTC_USDT": qty("2"), "ETH_USDT": qty("40")}
     assert policy.allowed_markets == {"BTC_USDT", "ETH_USDT"}
     assert (policy.restricted_markets, policy.allowed_regions) == (frozenset(), frozenset({"eu-west-1"}))
-    assert policy.allowed_venues == {"BINA"}
+    assert policy.allowed_venues == {"XOFF"}
     hours = policy.trading_hours
     assert (hours.start, hours.end, hours.zone.key) == (time(8), time(17), "UTC")
     assert (hours.exclude_weekends, hours.holidays) == (True, frozenset({date(2026, 12, 25)}))
@@ -155,7 +155,7 @@ WRONG: list[tuple[str, list[Any]]] = [
     ("scope.allowed_markets", [[], ["BTC_USDT"], ["btc"], ["BTC_USDT", "BTC_USDT"], "BTC_USDT", [7]]),
     ("scope.restricted_markets", [None, ["x" * 40], {"a": 1}]),
     ("scope.allowed_regions", [[], ["EU"], ["a"] * 257]),
-    ("scope.allowed_venues", [[], ["BIN"], ["BINAN"], ["bina"]]),
+    ("scope.allowed_venues", [[], ["BIN"], ["XOFFN"], ["bina"]]),
     ("scope.trading_hours.start", ["8:00", "24:00", "08:60", "08:00:00", 8, None]),
     ("scope.trading_hours.end", ["", "noon", "\uff11\uff17:00"]),
     ("scope.trading_hours.tz", ["", "Mars/Base", "../../etc/passwd", "/etc/localtime", "localtime", "right/UTC", 1]),

@@ -6,19 +6,24 @@ from typing import TYPE_CHECKING
 
 import orjson
 import pytest
+from pyarrow import parquet
 
 from streams.audit.checkpoint import Checkpoint, sign_checkpoint
 from streams.names import Topic
-from streams.reports.export import BatchRange, BatchSummary, announcement, export_batch
+from streams.reports.export import BatchRange, BatchSummary, Correction, announcement, export_batch
+from streams.reports.facts import Instrument
+from streams.reports.identity import load_lists
 from streams.reports.layout import (
     KEY_NAME,
     MANIFEST,
     ORDERS,
+    REJECTED,
     SIGNATURE,
     BatchError,
     checkpoints_file,
     file_digest,
     leaves_file,
+    lines_file,
     manifest_text,
     read_items,
     write_item,
@@ -31,13 +36,15 @@ from streams.wire.note import sign_note, verify_note
 from tests.sim_world import PARTITIONS, World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
     from streams.wire.note import Verifier
 
-EVERYTHING = BatchRange(0, 2**62)
+FOREVER_US = 4_102_444_800_000_000  # the year 2100
+EVERYTHING = BatchRange(0, FOREVER_US)
 ORIGIN = "test.example"
+LINES = lines_file(ORDERS)
 
 
 class Logs:
@@ -49,11 +56,24 @@ class Logs:
     def partitions(self) -> list[int]:
         return list(range(PARTITIONS))
 
-    def leaves(self, partition: int) -> Iterator[tuple[int, bytes]]:
+    def places(self, partition: int, from_us: int, to_us: int) -> tuple[int, int]:
+        times = self.times(partition)
+        inside = [index for index, time in enumerate(times) if from_us <= time < to_us]
+        after = max((index + 1 for index, time in enumerate(times) if time < from_us), default=0)
+        return (inside[0], inside[-1] + 1) if inside else (after, after)
+
+    def times(self, partition: int) -> list[int]:
+        return [decode_audit_event(leaf)[0].event_time_us for leaf in self.leaves(partition)]
+
+    def leaves(self, partition: int) -> Generator[bytes, None, None]:
         for record in self._world.records:
             if record.topic == Topic.AUDIT_EVENTS and record.partition == partition:
-                value = record.value or b""
-                yield decode_audit_event(value)[0].event_time_us, value
+                yield record.value or b""
+
+    def registrations(self, partition: int) -> Iterator[tuple[int, bytes]]:
+        for index, leaf in enumerate(self.leaves(partition)):
+            if decode_audit_event(leaf)[0].event_type == "AGENT_REGISTERED":
+                yield index, leaf
 
     def checkpoints(self, partition: int) -> Iterator[tuple[int, bytes]]:
         keys = [devpki.log_signer(self._world.folder, f"{ORIGIN}/{partition}").verifier]
@@ -109,8 +129,11 @@ def test_a_batch_proves_itself(world: World, batch: BatchSummary, keys: tuple[Ve
     assert report.problems == ()
     assert report.verified
     assert report.records == batch.records > 240
-    orders = sum(r.topic in (Topic.ORDERS_APPROVED, Topic.ORDERS_REJECTED) for r in world.records)
-    assert batch.counts[ORDERS] == orders
+    refused = sum(r.topic is Topic.ORDERS_REJECTED for r in world.records)
+    assert batch.counts[REJECTED] == refused
+    approved = sum(r.topic is Topic.ORDERS_APPROVED for r in world.records)
+    reports = sum(r.topic is Topic.TRADES_EXECUTED for r in world.records)
+    assert batch.counts[ORDERS] == approved + reports
 
 
 def test_the_same_range_gives_the_same_bytes(world: World, batch: BatchSummary, tmp_path: Path) -> None:
@@ -122,14 +145,17 @@ def test_the_same_range_gives_the_same_bytes(world: World, batch: BatchSummary, 
 def test_ranges_that_follow_one_another_hold_every_record_once(
     world: World, batch: BatchSummary, keys: tuple[Verifier, ...], tmp_path: Path
 ) -> None:
-    times = sorted(time for number in range(PARTITIONS) for time, _ in Logs(world).leaves(number))
+    times = sorted(time for number in range(PARTITIONS) for time in Logs(world).times(number))
     cut = times[len(times) // 2]
-    parts = [write(world, tmp_path / "a", BatchRange(0, cut)), write(world, tmp_path / "b", BatchRange(cut, 2**62))]
+    parts = [
+        write(world, tmp_path / "a", BatchRange(0, cut)),
+        write(world, tmp_path / "b", BatchRange(cut, FOREVER_US)),
+    ]
     assert all(verify_batch(part.folder, keys).verified for part in parts)
     assert sum(part.records for part in parts) == batch.records
     assert all(part.records for part in parts)
-    lines = [line for part in parts for line in (part.folder / ORDERS).read_bytes().splitlines()]
-    assert sorted(lines) == sorted((batch.folder / ORDERS).read_bytes().splitlines())
+    lines = [line for part in parts for line in (part.folder / LINES).read_bytes().splitlines()]
+    assert sorted(lines) == sorted((batch.folder / LINES).read_bytes().splitlines())
 
 
 def test_an_empty_range_is_a_batch_too(world: World, keys: tuple[Verifier, ...], tmp_path: Path) -> None:
@@ -141,10 +167,70 @@ def test_an_empty_range_is_a_batch_too(world: World, keys: tuple[Verifier, ...],
 
 def test_one_bots_batch_holds_its_records_alone(world: World, keys: tuple[Verifier, ...], tmp_path: Path) -> None:
     bot = world.bots[0].agent_id
-    one = write(world, tmp_path / "one", BatchRange(0, 2**62, bot))
+    one = write(world, tmp_path / "one", BatchRange(0, FOREVER_US, bot))
     assert verify_batch(one.folder, keys).verified
-    agents = {orjson.loads(line)["agent_id"] for line in (one.folder / ORDERS).read_bytes().splitlines()}
+    agents = {orjson.loads(line)["SplmtryData"]["agent_id"] for line in (one.folder / LINES).read_bytes().splitlines()}
     assert agents == {bot}
+
+
+def test_one_markets_batch_holds_its_records_alone(world: World, keys: tuple[Verifier, ...], tmp_path: Path) -> None:
+    wanted = BatchRange(0, FOREVER_US, market="BTC_USDT")
+    one = write(world, tmp_path / "one", wanted)
+    assert verify_batch(one.folder, keys).problems == ()
+    books = {
+        orjson.loads(line)["Ordr"]["OrdrIdData"]["OrdrBookId"]
+        for line in (one.folder / LINES).read_bytes().splitlines()
+    }
+    assert books == {"BTC_USDT"}
+
+
+def test_a_correction_names_the_batch_that_it_corrects(
+    world: World, batch: BatchSummary, keys: tuple[Verifier, ...], tmp_path: Path
+) -> None:
+    known = {"BTC_USDT": Instrument("V15WLZJMF", "USDT")}
+    correction = Correction(batch.batch_id, "the fungible group's DTI")
+    wanted = BatchRange(0, FOREVER_US, corrects=correction, instruments=known)
+    corrected = write(world, tmp_path / "corrected", wanted)
+    report = verify_batch(corrected.folder, keys)
+    assert report.problems == ()
+    assert report.manifest["corrects"] == {"batch_id": batch.batch_id, "reason": correction.reason}
+    assert corrected.batch_id != batch.batch_id
+    # The same records under the same ids, and both batches still hold.
+    ids = [
+        [orjson.loads(line)["RptId"] for line in (folder / lines_file(REJECTED)).read_bytes().splitlines()]
+        for folder in (batch.folder, corrected.folder)
+    ]
+    assert ids[0] == ids[1]
+    assert b"V15WLZJMF" in (corrected.folder / lines_file(REJECTED)).read_bytes()
+    assert verify_batch(batch.folder, keys).verified
+
+
+def test_parties_are_proven_by_their_registrations(world: World, keys: tuple[Verifier, ...], tmp_path: Path) -> None:
+    times = sorted(time for number in range(PARTITIONS) for time in Logs(world).times(number))
+    late = write(world, tmp_path / "late", BatchRange(times[-40], FOREVER_US))
+    report = verify_batch(late.folder, keys, load_lists())
+    assert report.problems == ()
+    parties = report.manifest["parties"]
+    # Registered before the first leaf that the batch holds, so their proofs came along.
+    assert any(party["log_index"] < log["begin"] for party in parties.values() for log in report.manifest["logs"])
+    certificates = {path.stem for path in (late.folder / "certificates").iterdir()}
+    assert {party["certificate_sha256"] for party in parties.values()} <= certificates
+    document = orjson.loads((late.folder / MANIFEST).read_bytes())
+    bot = next(iter(document["parties"]))
+    document["parties"][bot]["operator"] = "somebody else"
+    (late.folder / MANIFEST).write_bytes(orjson.dumps(document))
+    resign(late.folder, world)
+    problems = verify_batch(late.folder, keys).problems
+    assert any(f"who runs {bot} is not what its last registration says" in problem for problem in problems)
+
+
+def test_columns_that_differ_from_the_lines_are_named(world: World, copy: Path, keys: tuple[Verifier, ...]) -> None:
+    path = copy / "orders.parquet"
+    table = parquet.read_table(path)
+    swapped = table.take([1, 0, *range(2, table.num_rows)])
+    parquet.write_table(swapped, path)
+    resign(copy, world)
+    assert verify_batch(copy, keys).problems == ("orders.parquet: record 0 is not that of the lines",)
 
 
 def test_a_batch_is_announced(batch: BatchSummary) -> None:
@@ -183,20 +269,20 @@ def test_every_single_change_of_a_file_is_found(
 def test_an_insider_who_signs_again_cannot_change_the_records(
     world: World, copy: Path, keys: tuple[Verifier, ...], change: str
 ) -> None:
-    lines = (copy / ORDERS).read_bytes().splitlines(keepends=True)
+    lines = (copy / LINES).read_bytes().splitlines(keepends=True)
     changed = {
         "drop": lines[1:],
         "swap": [lines[1], lines[0], *lines[2:]],
         "repeat": [lines[0], *lines],
-        "edit": [lines[0].replace(b'"symbol":"', b'"symbol":"X'), *lines[1:]],
+        "edit": [lines[0].replace(b'"OrdrBookId":"', b'"OrdrBookId":"X'), *lines[1:]],
     }[change]
-    (copy / ORDERS).write_bytes(b"".join(changed))
+    (copy / LINES).write_bytes(b"".join(changed))
     resign(copy, world)
     report = verify_batch(copy, keys)
-    assert any(ORDERS in problem for problem in report.problems)
+    assert any(LINES in problem for problem in report.problems)
 
 
-@pytest.mark.parametrize("change", ["drop", "swap", "repeat", "edit"])
+@pytest.mark.parametrize("change", ["drop", "swap", "repeat", "edit", "append"])
 def test_an_insider_who_signs_again_cannot_change_the_leaves(
     world: World, copy: Path, keys: tuple[Verifier, ...], change: str
 ) -> None:
@@ -208,6 +294,7 @@ def test_an_insider_who_signs_again_cannot_change_the_leaves(
         "swap": [*leaves[:5], leaves[6], leaves[5], *leaves[7:]],
         "repeat": [*leaves[:5], leaves[5], *leaves[5:]],
         "edit": [*leaves[:5], edited, *leaves[6:]],
+        "append": [*leaves, leaves[-1]],
     }[change]
     with path.open("wb") as file:
         for leaf in changed:
@@ -222,9 +309,8 @@ class HeadlessLogs(Logs):
 
     hidden = 0
 
-    def leaves(self, partition: int) -> Iterator[tuple[int, bytes]]:
-        for index, (time_us, leaf) in enumerate(super().leaves(partition)):
-            yield (-1 if index < self.hidden else time_us), leaf
+    def times(self, partition: int) -> list[int]:
+        return [-1 if index < self.hidden else time_us for index, time_us in enumerate(super().times(partition))]
 
 
 def test_an_insider_cannot_leave_out_the_first_records(
@@ -282,10 +368,10 @@ def test_other_keys_do_not_verify(batch: BatchSummary, keys: tuple[Verifier, ...
 
 def test_files_that_were_not_signed_are_named(copy: Path, keys: tuple[Verifier, ...]) -> None:
     (copy / "more.txt").write_text("more")
-    (copy / ORDERS).unlink()
+    (copy / LINES).unlink()
     problems = verify_batch(copy, keys).problems
     assert "more.txt: not in the manifest" in problems
-    assert f"{ORDERS}: missing" in problems
+    assert f"{LINES}: missing" in problems
 
 
 def test_a_log_cannot_be_left_out(world: World, keys: tuple[Verifier, ...], tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def order(cl_ord_id: str, qty: int, price: int | None = None, tif: TimeInForce =
     kind = OrdType.MARKET if price is None else OrdType.LIMIT
     price_e13 = None if price is None else price * EUR
     new = MsgType.NEW_ORDER_SINGLE
-    return Order("a", cl_ord_id, None, new, "BTC_USDT", "BINA", "eu", side, kind, tif, qty * UNIT, price_e13, NOW)
+    return Order("a", cl_ord_id, None, new, "BTC_USDT", "XOFF", "eu", side, kind, tif, qty * UNIT, price_e13, NOW)
 
 
 def cancel(cl_ord_id: str, orig: str) -> Order:

@@ -1,0 +1,140 @@
+"""Checking one section of a batch: its leaves are read again, and each line is held against what its leaf says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from streams.reports.forms import Forms
+from streams.reports.layout import RECORD_FILES, leaves_file, lines_file, unpack_items
+from streams.reports.leaves import LeafReader
+from streams.reports.sections import Extent, ReadSection, read_section
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from streams.core.merkle import Frontier
+    from streams.reports.facts import Facts
+    from streams.reports.leaves import Selection
+
+_PROBLEMS_MAX: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which bytes of a batch's files a section is: offset and size in the leaves, and in each record file."""
+
+    extent: Extent
+    leaves: int
+    leaf_span: tuple[int, int]
+    record_spans: tuple[tuple[int, int], ...]
+    before: Frontier
+    sizes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedSection:
+    """What a section turned out to be: the trees at the sizes asked for and at its end; problems, each of a file.
+
+    ``differing`` says at which leaf a record file parts from what the leaves say, by file.
+    """
+
+    extent: Extent
+    leaves: int
+    records: int
+    trees: tuple[tuple[int, Frontier], ...]
+    local: Frontier
+    registrations: tuple[tuple[int, bytes], ...]
+    problems: tuple[str, ...]
+    differing: tuple[tuple[int, str], ...]
+    venues: frozenset[str]
+
+
+class SectionChecker:
+    """Checks sections of one batch; one for each process."""
+
+    def __init__(self, folder: Path, facts: Facts, selection: Selection, span_us: tuple[int, int]) -> None:
+        self._folder = folder
+        self._reader = LeafReader(facts, selection)
+        self._span_us = span_us
+        self._forms = Forms()
+
+    def check(self, asked: Asked) -> CheckedSection:
+        """Return what a section is; it has as many leaves as were asked for, or a problem says so."""
+        extent, problems = asked.extent, list[str]()
+        file = leaves_file(extent.partition)
+        leaves, whole = unpack_items(_read(self._folder, file, *asked.leaf_span))
+        next_leaf = f"log {extent.partition} leaf {extent.start + len(leaves)}"
+        if not whole:
+            problems.append(f"{next_leaf}: cut off in {file}, or its length is another")
+        elif len(leaves) != asked.leaves:
+            problems.append(f"{next_leaf}: {asked.leaves} leaves in {file} from {extent.start} on, not {len(leaves)}")
+        read = read_section(leaves, extent, self._reader)
+        blobs = read.blobs()
+        problems += [*read.problems, *self._left_out(read, extent), *self._forms.check(blobs)]
+        differing = []
+        for number, (name, blob) in enumerate(zip(RECORD_FILES, blobs, strict=True)):
+            stored = _read(self._folder, lines_file(name), *asked.record_spans[number])
+            if stored != blob:
+                differing += [(number, text) for text in _differences(name, extent, read, number, stored)]
+        trees, tree, done = [], asked.before, 0
+        for size in asked.sizes:
+            tree, done = tree.extend(read.hashes[done : size - extent.start]), size - extent.start
+            trees.append((size, tree))
+        return CheckedSection(
+            extent,
+            len(leaves),
+            sum(map(len, read.lines)),
+            tuple(trees),
+            tree.extend(read.hashes[done:]),
+            tuple(read.registrations),
+            tuple(problems),
+            tuple(differing),
+            frozenset(self._reader.venues),
+        )
+
+    def _left_out(self, read: ReadSection, extent: Extent) -> list[str]:
+        """Name the leaves that are in the batch's range by their time, and not in its records by their place."""
+        low, high = self._span_us
+        outside = [*range(extent.start, min(extent.first, extent.start + len(read.times_us)))]
+        outside += range(max(extent.last, extent.start), extent.start + len(read.times_us))
+        return [
+            f"log {extent.partition} leaf {index}: in the range, but left out of the records"
+            for index in outside
+            if low <= read.times_us[index - extent.start] < high
+        ]
+
+
+def _differences(name: str, extent: Extent, read: ReadSection, number: int, stored: bytes) -> list[str]:
+    """Name the records of a file that are not what their leaves say."""
+    ours, theirs, owners = read.lines[number], stored.decode(errors="replace").splitlines(keepends=True), read.owners
+    where = f"{lines_file(name)}: the record of log {extent.partition} leaf"
+    if len(ours) == len(theirs):
+        places = [place for place, (a, b) in enumerate(zip(ours, theirs, strict=True)) if a != b]
+        return [f"{where} {owners[number][place]} is not what the leaf says" for place in places[:_PROBLEMS_MAX]]
+    place = next((p for p, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), min(len(ours), len(theirs)))
+    if place < len(ours):
+        return [f"{where} {owners[number][place]} is missing, or another stands in its place"]
+    return [
+        f"{lines_file(name)}: a record more than the leaves of log {extent.partition} make, after leaf {extent.start}"
+    ]
+
+
+def _read(folder: Path, name: str, offset: int, size: int) -> bytes:
+    try:
+        with (folder / name).open("rb") as file:
+            file.seek(offset)
+            return file.read(size)
+    except OSError:
+        # The list of files says what is wrong with it.
+        return b""
+
+
+def spans(sizes: Sequence[int], start: int) -> list[tuple[int, int]]:
+    """Return offset and size of pieces that follow each other."""
+    found = []
+    for size in sizes:
+        found.append((start, size))
+        start += size
+    return found
