@@ -53,7 +53,9 @@ ORDER_REJECTED: Final = "ORDER_REJECTED"
 TRADE_EXECUTED: Final = "TRADE_EXECUTED"
 AGENT_REGISTERED: Final = "AGENT_REGISTERED"
 # What an incident is made of; types that begin with INCIDENT_ are others' to add.
-_INCIDENT_TYPES: Final = frozenset({"BREAKER_CHANGED", "COMMAND_APPLIED", "COMMAND_REFUSED"})
+_INCIDENT_TYPES: Final = frozenset(
+    {"BREAKER_CHANGED", "COMMAND_APPLIED", "COMMAND_REFUSED", "CERTIFICATE_SUSPENDED", "DEADLINE_PASSED"}
+)
 _INCIDENT: Final = "INCIDENT"
 
 # Of each kind of part, the last so many are kept: some megabytes.
