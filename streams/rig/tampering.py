@@ -87,7 +87,7 @@ class TamperResult:
         return {
             "ok": self.ok,
             **{name: getattr(self, name) for name in ("mutations", "found", "named", "missed")},
-            "targets": dict(self.targets),
+            "targets": {str(target): made for target, made in self.targets.items()},
             "problems": [*self.not_found, *self.not_named][:_SHOWN],
         }
 

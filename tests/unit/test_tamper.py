@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import orjson
 import pytest
 
 from streams.reports.export import BatchRange, export_batch
@@ -53,6 +54,7 @@ def test_every_kind_of_change_is_found_and_named(evidence: Evidence) -> None:
     assert result.as_dict()["problems"] == []
     assert result.mutations == result.found == result.named == 2 * len(CHANGES)
     assert result.missed == 0
+    assert orjson.loads(orjson.dumps(result.as_dict()))["ok"] is True
     assert result.ok
     assert set(result.targets) == {"log", "warehouse", "batch", "archive"}
 
