@@ -13,6 +13,7 @@ from streams.core.anomaly import BotProfile
 from streams.core.executions import Approval
 from streams.core.incident import Incident
 from streams.core.incident_rules import IncidentRules, parse_rules
+from streams.core.market import MarketProfile
 from streams.core.state import BotState
 from streams.engine.app import create_app
 from streams.engine.options import EngineOptions
@@ -79,6 +80,7 @@ TABLES: Final[dict[TableName, tuple[RowCodec[Any], float | None]]] = {
     TableName.AGENTS: (RowBytes(), None),
     TableName.BOTS: (RowOf(BotState), None),
     TableName.SCORES: (RowOf(BotProfile), None),
+    TableName.MARKETS: (RowOf(MarketProfile), None),
     TableName.DAILY_VALUE: (RowList(), DAY_S),
     TableName.RECENT_IDS: (RowList(), RECENT_WINDOW_S),
     TableName.OPEN_ORDERS: (RowOf(Approval), None),
@@ -131,6 +133,7 @@ def build_app(settings: Settings, topology: Topology) -> EngineApp:
         factory=lambda partition, tables, outputs: Lane(partition, tables, outputs, services),
         services=readers,
         ready=live,
+        patient=[services.topic(Topic.MARKETS_REFERENCE)],
     )
     _declare_tables(app)
     _declare_agents(app, settings.topic_prefix)

@@ -35,6 +35,7 @@ LANE_SOURCES = (
     Topic.RISK_CIRCUIT_BREAKERS,
     Topic.AGENTS_REGISTRY,
     Topic.AGENTS_HEARTBEATS,
+    Topic.MARKETS_REFERENCE,
     Topic.TRADES_EXECUTED,
     Topic.ORDERS_REQUESTED,
 )
@@ -49,6 +50,7 @@ class TableName(StrEnum):
     SCORES = "scores"
     DAILY_VALUE = "daily-value"
     RECENT_IDS = "recent-ids"
+    MARKETS = "markets"
     OPEN_ORDERS = "open-orders"
     POSITIONS = "positions"
     CONTROLS = "controls"

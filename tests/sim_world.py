@@ -18,6 +18,7 @@ from streams.app import RowBytes, RowList, RowOf, load_incident_rules
 from streams.core.anomaly import BotProfile
 from streams.core.executions import Approval
 from streams.core.incident import Incident
+from streams.core.market import MarketProfile
 from streams.core.state import BotState
 from streams.engine.application import Outputs
 from streams.engine.tables import PartitionTable, WindowedPartitionTable
@@ -221,6 +222,7 @@ def tables() -> dict[str, Any]:
         TableName.AGENTS: PartitionTable(RowBytes()),
         TableName.BOTS: PartitionTable(RowOf(BotState)),
         TableName.SCORES: PartitionTable(RowOf(BotProfile)),
+        TableName.MARKETS: PartitionTable(RowOf(MarketProfile)),
         TableName.DAILY_VALUE: WindowedPartitionTable(RowList(), DAY_US),
         TableName.RECENT_IDS: WindowedPartitionTable(RowList(), 60 * S_US),
         TableName.OPEN_ORDERS: PartitionTable(RowOf(Approval)),

@@ -59,10 +59,16 @@ class AnomalyAgent:
                 record_cancellation(profile)
                 self._table.touch(order.agent_id)
 
-    def on_execution(self, report: ExecutionReport) -> None:
-        """Take into the bot's profile how its order was executed, held against the reference price of this moment."""
+    def on_execution(self, report: ExecutionReport) -> float | None:
+        """Take into the bot's profile by how many bps its order was executed worse than the reference price; return it.
+
+        None where there is nothing to compare. The log must name it: it depends on the price of this moment.
+        """
         profile = self._table.get(report.agent_id)
         reference = self._lane.references.get(report.symbol)
-        if profile is not None and reference is not None and reference.price_e13 > 0:
-            record_execution(profile, worse_bps=worse_bps(report, reference))
-            self._table.touch(report.agent_id)
+        if profile is None or reference is None or reference.price_e13 <= 0:
+            return None
+        worse = worse_bps(report, reference)
+        record_execution(profile, worse_bps=worse)
+        self._table.touch(report.agent_id)
+        return worse

@@ -14,6 +14,7 @@ from streams.agents.gate import VERIFIED_BY, GateAgent
 from streams.agents.heartbeats import HeartbeatsAgent
 from streams.agents.incidents import IncidentsAgent
 from streams.agents.journal import Journal
+from streams.agents.market_watch import MarketWatch
 from streams.agents.markets import MarketsAgent
 from streams.agents.post_trade import PostTradeAgent
 from streams.agents.recent import RecentIds
@@ -106,6 +107,7 @@ class Lane:
         self.suspensions = SuspensionsAgent(self)
         self.incidents = IncidentsAgent(self, tables[TableName.INCIDENTS])
         self.heartbeats = HeartbeatsAgent(self)
+        self.market_watch = MarketWatch(self, tables[TableName.MARKETS])
         self.controls = ControlsAgent(self, tables[TableName.CONTROLS])
         self.post_trade = PostTradeAgent(self, tables[TableName.OPEN_ORDERS], tables[TableName.POSITIONS])
         self.gate = GateAgent(self)
@@ -113,6 +115,7 @@ class Lane:
             services.topic(Topic.AGENTS_COMMANDS): self.controls.on_command,
             services.topic(Topic.RISK_CIRCUIT_BREAKERS): self.breakers.on_event,
             services.topic(Topic.AGENTS_REGISTRY): self.registry.on_record,
+            services.topic(Topic.MARKETS_REFERENCE): self.market_watch.on_price,
             services.topic(Topic.TRADES_EXECUTED): self.post_trade.on_report,
         }
         self._orders = services.topic(Topic.ORDERS_REQUESTED)

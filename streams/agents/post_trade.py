@@ -92,6 +92,8 @@ class PostTradeAgent:
         repeated = Finding.REPEATED in found
         bot = lane.bots.get(report.agent_id)
         known = self._known(report, approval)
+        counts = report.is_trade and not repeated and approval is not None
+        worse = lane.anomaly.on_execution(report) if counts else None
         lane.record_event(
             record,
             "TRADE_EXECUTED",
@@ -102,7 +104,12 @@ class PostTradeAgent:
             policy_sha256=None if approval is None else approval.policy_sha256,
             outcome=found[0] if found else "NONE",
             # With these the regulatory record can be made from the leaf alone (wire/regulatory.py).
-            details=known.details() | {"findings": " ".join(found), "repeated": str(repeated).lower()},
+            details=known.details()
+            | {
+                "findings": " ".join(found),
+                "repeated": str(repeated).lower(),
+                "worse_bps": "" if worse is None else repr(worse),
+            },
         )
         if report.is_trade and not repeated:
             self.positions.traded(report)

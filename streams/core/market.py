@@ -10,11 +10,11 @@ Source: La Morgia, Mei, Sassi, Stefa 2020, "Pump and Dumps in the Bitcoin Era".
 from __future__ import annotations
 
 from math import log, log1p
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from streams.core.anomaly import AnomalyRowError, Score
 from streams.core.baseline import DECADES_MAX, Baseline, Tuning, score_of
-from streams.core.orders import QTY_SCALE
+from streams.core.orders import QTY_SCALE, Activity
 
 MODEL: Final = "known-extremes-market-1"
 CHUNK_US: Final = 25_000_000
@@ -33,14 +33,6 @@ _CALM: Final = Score(0.0, {})
 _LOT: Final = 10**QTY_SCALE
 _HEAD_COLUMNS: Final = 14
 _COLUMNS: Final = _HEAD_COLUMNS + 3 * len(FEATURES)
-
-
-class Activity(NamedTuple):
-    """What was traded in a market since the record before; rush orders are None where the feed does not know them."""
-
-    volume_e17: int
-    rush_buys: int | None = None
-    rush_sells: int | None = None
 
 
 class RushCounter:
@@ -72,6 +64,7 @@ class MarketProfile:
     """What the scores of one market remember: the running chunk, the one before, and five baselines."""
 
     __slots__ = (
+        "alarmed_chunk",
         "baselines",
         "before_high",
         "before_low",
@@ -81,7 +74,6 @@ class MarketProfile:
         "high",
         "last",
         "low",
-        "open_until_us",
         "rise",
         "rush_buys",
         "rush_sells",
@@ -91,8 +83,9 @@ class MarketProfile:
 
     def __init__(self, chunk_us: int = CHUNK_US) -> None:
         self.chunk_us = chunk_us
-        self.chunk = self.open_until_us = self.told = 0
-        """`open_until_us`: when the breaker's time is over, 0 if closed; `told`: 0 prices, 1 volume, 2 rush orders."""
+        self.chunk = self.told = 0
+        self.alarmed_chunk = -1
+        """`told`: 0 prices, 1 volume, 2 rush orders; `alarmed_chunk`: the last one of which an alarm was told."""
         self.last = self.low = self.high = self.before_low = self.before_high = 0.0
         self.rise = self.fall = 1.0
         """The largest rise and fall of the running chunk, from a price in it or in the one before, as a ratio."""
@@ -102,7 +95,7 @@ class MarketProfile:
 
     def to_row(self) -> list[Any]:
         """Return the profile as a flat list of integers and floats; the version leads."""
-        row: list[Any] = [ROW_VERSION, self.chunk, self.open_until_us, self.told]
+        row: list[Any] = [ROW_VERSION, self.chunk, self.alarmed_chunk, self.told]
         row += [self.last, self.low, self.high, self.before_low, self.before_high, self.rise, self.fall]
         row += [self.rush_buys, self.rush_sells, self.volume]
         for baseline in self.baselines:
@@ -119,7 +112,7 @@ class MarketProfile:
             problem = f"not version {ROW_VERSION} with {_COLUMNS} columns"
             raise AnomalyRowError(f"market row: {problem}: {row[:1]}, {len(row)}")
         market = cls()
-        market.chunk, market.open_until_us, market.told = row[1:4]
+        market.chunk, market.alarmed_chunk, market.told = row[1:4]
         market.last, market.low, market.high, market.before_low, market.before_high = row[4:9]
         market.rise, market.fall, market.rush_buys, market.rush_sells, market.volume = row[9:14]
         tuning = market.baselines[0].tuning

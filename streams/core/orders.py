@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum, unique
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from streams.core.reasons import Reason
@@ -83,9 +83,17 @@ class Order:
     expire_time_us: int | None = None
 
 
+class Activity(NamedTuple):
+    """What was traded in a market since the record before; rush orders are None where the feed does not know them."""
+
+    volume_e17: int
+    rush_buys: int | None = None
+    rush_sells: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class ReferencePrice:
-    """A market's reference price, its units, and its place in `markets.reference`."""
+    """A market's reference price, its units, what was traded, and its place in `markets.reference`."""
 
     symbol: str
     price_e13: int
@@ -97,6 +105,7 @@ class ReferencePrice:
     base_dti: str
     mic: str
     source: str
+    activity: Activity | None = None
     partition: int = -1
     offset: int = -1
 

@@ -108,10 +108,12 @@ def create_app(
     services: Sequence[ServiceT] = (),
     ready: Callable[[], bool] = lambda: True,
     stop: StopProcess = stop_process,
+    patient: Iterable[str] = (),
 ) -> EngineApp:
     """Return a Faust app that reads `sources`, given in order of urgency, in one lane per partition number.
 
-    `services` run beside it, as `LatestReader`. Lanes decide nothing until `ready` first returns true.
+    `services` run beside it, as `LatestReader`. Lanes decide nothing until `ready` first returns true. Records of the
+    `patient` sources wait a moment for others.
     """
     app = EngineApp(
         options.app_id,
@@ -140,7 +142,9 @@ def create_app(
     app.transport = app.producer_transport = Transport(app.conf.broker_consumer, app)
     tables: Mapping[str, LaneTable] = app.tables
     pool = VerifyPool(options.verify_threads)
-    app.engine = Engine(LaneContext(options, tuple(sources), factory, tables, pool, _latched(ready), stop))
+    app.engine = Engine(
+        LaneContext(options, tuple(sources), factory, tables, pool, _latched(ready), stop, frozenset(patient))
+    )
     return app
 
 

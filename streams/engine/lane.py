@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _DRAIN_TIMEOUT_S = 20.0
 _READY_POLL_S = 0.01
+_PATIENCE_S = 0.1
 _MORE_WAIT_S = 0.002  # the rest of a poll comes through other agents' queues, in a moment
 
 
@@ -43,6 +44,8 @@ class LaneContext:
     pool: VerifyPool
     ready: Callable[[], bool]
     stop: StopProcess
+    patient: frozenset[str] = frozenset()
+    """Source topics whose records may wait a moment for others, so that they cost few transactions of their own."""
 
 
 class Lane:
@@ -140,7 +143,9 @@ class Lane:
         prepare, pool = self._application.prepare, self._context.pool
         queue = self._queues[batch.tp.topic]
         queue.put(batch, lambda records: pool.submit(prepare, records, urgency=queue.urgency))
-        if batch.more:
+        if batch.tp.topic in self._context.patient:
+            asyncio.get_running_loop().call_later(_PATIENCE_S, self._arrived.set)
+        elif batch.more:
             asyncio.get_running_loop().call_later(_MORE_WAIT_S, self._arrived.set)
         else:
             self._arrived.set()

@@ -11,7 +11,14 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from streams.core.anomaly import BotProfile, observation, observe, record_outcome
+from streams.core.anomaly import (
+    BotProfile,
+    observation,
+    observe,
+    record_cancellation,
+    record_execution,
+    record_outcome,
+)
 from streams.core.breaker import Signal
 from streams.core.gate import Decision, Situation, apply, counted_value_e5, decide, is_entering, remembered_id
 from streams.core.orders import OrdType, ReferencePrice, TradingState
@@ -103,7 +110,11 @@ class Course:
         """Let what people and other parties' breakers did to a bot happen again."""
         if not event.agent_id:
             return
-        bot = self._pasts[event.agent_id].bot
+        past = self._pasts[event.agent_id]
+        bot = past.bot
+        if event.event_type == "TRADE_EXECUTED" and event.details.get("worse_bps"):
+            record_execution(past.profile, worse_bps=float(event.details["worse_bps"]))
+            return
         action = event.details.get("action") if event.event_type == "COMMAND_APPLIED" else None
         if event.event_type == "TRADE_EXECUTED" and event.subject is not None:
             repeated = event.details.get("repeated") == "true"
@@ -129,7 +140,10 @@ class Course:
         if authenticated and entering:
             usable = reference if reference is not None and reference.price_e13 > 0 else None
             worth_e5 = None if usable is None else value_e5(order, usable)
-            score = observe(past.profile, observation(order, received_us, worth_e5, usable)).value
+            score = observe(
+                past.profile,
+                observation(order, received_us, worth_e5, usable, policy.max_order_qty_e17.get(order.symbol)),
+            ).value
         day_us, window_us = day_start_us(received_us), policy.duplicate_window_s * _US
         first_us = past.received.get(order.cl_ord_id)
         situation = Situation(
@@ -160,6 +174,8 @@ class Course:
             _remember(past.received, remembered, received_us, window_us)
         if score is not None:
             record_outcome(past.profile, rejected=decision.reason in FAILURES)
+        elif authenticated and past.profile.messages:
+            record_cancellation(past.profile)
         return self._retried(verdict, decision, estimated=estimated)
 
     def _reference(self, order: Order, verdict: Verdict) -> tuple[ReferencePrice | None, bool]:

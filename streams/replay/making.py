@@ -15,6 +15,7 @@ from streams.app import DAY_S, RECENT_WINDOW_S, RowBytes, RowList, RowOf, load_i
 from streams.core.anomaly import BotProfile
 from streams.core.executions import Approval
 from streams.core.incident import Incident
+from streams.core.market import MarketProfile
 from streams.core.state import BotState
 from streams.engine.application import Outputs
 from streams.engine.tables import PartitionTable, WindowedPartitionTable
@@ -159,6 +160,7 @@ def _tables() -> dict[str, Any]:
         TableName.AGENTS: PartitionTable(RowBytes()),
         TableName.BOTS: PartitionTable(RowOf(BotState)),
         TableName.SCORES: PartitionTable(RowOf(BotProfile)),
+        TableName.MARKETS: PartitionTable(RowOf(MarketProfile)),
         TableName.DAILY_VALUE: WindowedPartitionTable(RowList(), int(DAY_S) * _US),
         TableName.RECENT_IDS: WindowedPartitionTable(RowList(), int(RECENT_WINDOW_S) * _US),
         TableName.OPEN_ORDERS: PartitionTable(RowOf(Approval)),

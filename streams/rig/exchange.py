@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
+from streams.core.market import RushCounter
+from streams.core.orders import Side
 from streams.names import Topic
 from streams.rig.clock import now_us
 from streams.rig.producing import Sender
@@ -52,6 +54,7 @@ class Exchange:
         self._sender = Sender(settings.kafka_bootstrap_servers, settings.kafka_security)
         self._prices: dict[str, int] = {}
         self._published: dict[str, tuple[int, float]] = {}
+        self._rush: dict[str, RushCounter] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="exchange", daemon=True)
         self._failure: BaseException | None = None
@@ -92,6 +95,8 @@ class Exchange:
     def on_tick(self, tick: Tick) -> None:
         """Take the next trade of the tape."""
         with self._lock:
+            rush = self._rush.setdefault(tick.symbol, RushCounter())
+            rush.add(tick.time_us // 1_000, tick.qty_e17, buy=tick.aggressor is Side.BUY)
             self._prices[tick.symbol] = tick.price_e13
             self._send(self._venue.on_tick(tick, now_us()))
 
@@ -163,7 +168,9 @@ class Exchange:
                 if now_s - told_s < due:
                     continue
                 self._published[symbol] = price_e13, now_s
-                price = self._markets[symbol].reference(price_e13, now_us())
+                rush = self._rush.get(symbol)
+                activity = None if rush is None else rush.take()
+                price = self._markets[symbol].reference(price_e13, now_us(), activity)
                 self._sender.send(self._topic(Topic.MARKETS_REFERENCE), symbol.encode(), encode_reference_price(price))
 
     def _topic(self, topic: Topic) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from streams.core.errors import PortcullisError
-from streams.core.orders import PRICE_SCALE, QTY_SCALE, ReferencePrice, parse_decimal
+from streams.core.orders import PRICE_SCALE, QTY_SCALE, Activity, ReferencePrice, parse_decimal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,8 +52,8 @@ class Market:
     base_dti: str
     first_price_e13: int
 
-    def reference(self, price_e13: int, price_time_us: int) -> ReferencePrice:
-        """Return the market's reference price as of a time (microseconds UTC)."""
+    def reference(self, price_e13: int, price_time_us: int, activity: Activity | None = None) -> ReferencePrice:
+        """Return the market's reference price as of a time (microseconds UTC), and what was traded until then."""
         return ReferencePrice(
             symbol=self.symbol,
             price_e13=price_e13,
@@ -65,6 +65,7 @@ class Market:
             base_dti=self.base_dti,
             mic=VENUE_MIC,
             source="tape",
+            activity=activity,
         )
 
     def qty_for_eur(self, eur: int, price_e13: int) -> int:

@@ -6,6 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from streams.core.orders import (
+    Activity,
     MsgType,
     Order,
     OrdType,
@@ -155,9 +156,24 @@ def decode_reference_price(value: bytes, partition: int, offset: int) -> Referen
         base_dti=record["base_dti"],
         mic=record["mic"],
         source=record["source"],
+        activity=_activity(record["activity"]),
         partition=partition,
         offset=offset,
     )
+
+
+def _activity(record: Mapping[str, Any] | None) -> Activity | None:
+    if record is None:
+        return None
+    return Activity(from_decimal("volume", record["volume"]), record["rush_buys"], record["rush_sells"])
+
+
+def _activity_fields(activity: Activity) -> dict[str, Any]:
+    return {
+        "volume": to_decimal(activity.volume_e17),
+        "rush_buys": activity.rush_buys,
+        "rush_sells": activity.rush_sells,
+    }
 
 
 def encode_reference_price(price: ReferencePrice) -> bytes:
@@ -175,5 +191,6 @@ def encode_reference_price(price: ReferencePrice) -> bytes:
             "base_dti": price.base_dti,
             "mic": price.mic,
             "source": price.source,
+            "activity": None if price.activity is None else _activity_fields(price.activity),
         },
     )

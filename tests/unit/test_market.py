@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.core.anomaly import AnomalyRowError
-from streams.core.market import CHUNK_US, FEATURES, Activity, MarketProfile, RushCounter, score_market
+from streams.core.market import CHUNK_US, FEATURES, MarketProfile, RushCounter, score_market
+from streams.core.orders import Activity
 
 BREAKER = 0.75
 QUIET_CHUNKS = 500

@@ -50,7 +50,9 @@ PINNED_IDS = {
 }
 # The scale of a decimal by its name: quantities, prices and rates, money.
 SCALES = {
-    **dict.fromkeys(("order_qty", "last_qty", "cum_qty", "leaves_qty", "lot_size", "quantity", "remaining"), QTY_SCALE),
+    **dict.fromkeys(
+        ("order_qty", "last_qty", "cum_qty", "leaves_qty", "lot_size", "quantity", "remaining", "volume"), QTY_SCALE
+    ),
     **dict.fromkeys(("price", "last_px", "tick_size", "eur_rate"), PRICE_SCALE),
     **dict.fromkeys(("order_value", "daily_value", "value"), MONEY_SCALE),
 }
