@@ -112,13 +112,12 @@ class Course:
             return
         past = self._pasts[event.agent_id]
         bot = past.bot
-        if event.event_type == "TRADE_EXECUTED" and event.details.get("worse_bps"):
-            record_execution(past.profile, worse_bps=float(event.details["worse_bps"]))
-            return
         action = event.details.get("action") if event.event_type == "COMMAND_APPLIED" else None
         if event.event_type == "TRADE_EXECUTED" and event.subject is not None:
             repeated = event.details.get("repeated") == "true"
-            self._pasts[event.agent_id].holding.executed(event.subject, repeated=repeated)
+            past.holding.executed(event.subject, repeated=repeated)
+            if event.details.get("worse_bps"):
+                record_execution(past.profile, worse_bps=float(event.details["worse_bps"]))
         elif action == "KILL":
             bot.halt(Signal.PERSON_HALT, Reason.KILL_SWITCH_ENGAGED)
         elif action == "HALT":
