@@ -47,9 +47,9 @@ def signed_in(browser: Browser, url: str, name: str, password: str, errors: list
     return page
 
 
-def serious(page: Page) -> list[str]:
-    """Return what axe finds on a page that is serious or critical, with where."""
-    found = Axe().run(page).response["violations"]
+def serious(page: Page, part: str = "html") -> list[str]:
+    """Return what axe finds on a page, or a part of it, that is serious or critical, with where."""
+    found = Axe().run(page, context=part, options={"resultTypes": ["violations"]}).response["violations"]
     return [
         f"{violation['id']}: {[node['target'] for node in violation['nodes']][:3]}"
         for violation in found

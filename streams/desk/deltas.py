@@ -9,12 +9,15 @@ import orjson
 from streams.desk import views
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from streams.desk.model import Desk
     from streams.desk.people import View
 
 TICK_S: Final = 0.25
 _COMMANDS_SHOWN: Final = 200
 _ALERTS_SHOWN: Final = 500
+_INCIDENTS_SHOWN: Final = 200
 # The head's sparkline and lanes move slower than verdicts do.
 _HEAD_EVERY_TICKS: Final = 2
 
@@ -25,14 +28,21 @@ class Changes(NamedTuple):
     bots: frozenset[str]
     alerts: frozenset[str]
     commands: frozenset[str]
+    incidents: frozenset[str] = frozenset()
 
 
 def take_changes(desk: Desk) -> Changes:
     """Return what changed since the last call."""
-    changes = Changes(frozenset(desk.changed_bots), frozenset(desk.changed_alerts), frozenset(desk.changed_commands))
+    changes = Changes(
+        frozenset(desk.changed_bots),
+        frozenset(desk.changed_alerts),
+        frozenset(desk.changed_commands),
+        frozenset(desk.changed_incidents),
+    )
     desk.changed_bots.clear()
     desk.changed_alerts.clear()
     desk.changed_commands.clear()
+    desk.changed_incidents.clear()
     return changes
 
 
@@ -50,6 +60,7 @@ def snapshot(desk: Desk, view: View, now_us: int) -> dict[str, Any]:
         "histories": {bot.agent_id: views.history(bot) for bot in bots if bot.history},
         "alerts": [views.alert_row(view, alert) for alert in alerts[-_ALERTS_SHOWN:]],
         "commands": [views.command_row(desk, view, followed) for followed in commands[-_COMMANDS_SHOWN:]],
+        "incidents": [] if view.scoped else _incidents(desk, desk.incidents),
     }
 
 
@@ -70,12 +81,18 @@ def delta(desk: Desk, view: View, changes: Changes, tick: int, now_us: int) -> d
     commands = [views.command_row(desk, view, f) for f in followed if views.sees_command(desk, view, f)]
     if commands:
         made["commands"] = commands
+    if changes.incidents and not view.scoped:
+        made["incidents"] = _incidents(desk, changes.incidents)
     return made
 
 
 def encode(message: dict[str, Any]) -> str:
     """Return a message as JSON text."""
     return orjson.dumps(message).decode()
+
+
+def _incidents(desk: Desk, ids: Iterable[str]) -> list[dict[str, Any]]:
+    return [views.incident_row(desk.incidents[key]) for key in ids if key in desk.incidents][-_INCIDENTS_SHOWN:]
 
 
 def _head(desk: Desk, view: View, now_us: int) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from streams.rig.clock import now_us
 from streams.rig.reading import partitions_of, reader
 from streams.wire.avro import DecodeError, Schema, decode
 from streams.wire.commands import CommandRefusedError, read_command
+from streams.wire.incidents import decode_incident
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,7 +41,13 @@ _RETRY_S: Final = 1.0
 _ASK_EVERY_S: Final = 1.0
 _ASK_S: Final = 1.5
 # Read before the log: what gives its events their meaning.
-_SMALL: Final = (Topic.AGENTS_REGISTRY, Topic.RISK_CIRCUIT_BREAKERS, Topic.AGENTS_COMMANDS, Topic.RISK_ALERTS)
+_SMALL: Final = (
+    Topic.AGENTS_REGISTRY,
+    Topic.RISK_CIRCUIT_BREAKERS,
+    Topic.AGENTS_COMMANDS,
+    Topic.RISK_ALERTS,
+    Topic.RISK_INCIDENTS,
+)
 # Of these the last records of each partition are enough.
 _KEPT: Final = {
     Topic.AGENTS_COMMANDS: 2_000,
@@ -75,6 +82,7 @@ class Feed:
             Topic.RISK_CIRCUIT_BREAKERS: self._breaker,
             Topic.RISK_ALERTS: self._alert,
             Topic.AGENTS_COMMANDS: self._command,
+            Topic.RISK_INCIDENTS: self._incident,
         }
 
     def start(self) -> None:
@@ -210,6 +218,10 @@ class Feed:
     def _alert(self, message: Message) -> Step:
         alert: dict[str, Any] = decode(Schema.ALERT, message.value() or b"")
         return lambda desk: desk.on_alert(alert)
+
+    def _incident(self, message: Message) -> Step:
+        incident = decode_incident(message.value() or b"")
+        return lambda desk: desk.on_incident(incident)
 
     def _command(self, message: Message) -> Step:
         command, at_us = read_command(message.value() or b""), message.timestamp()[1] * 1000

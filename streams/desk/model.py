@@ -16,12 +16,14 @@ from streams.wire.commands import Action, Scope
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from streams.core.incident import Incident
     from streams.core.policy import Policy
     from streams.desk.facts import Fact
     from streams.desk.stops import Followed
     from streams.wire.commands import Command
 
 _ORDERS_MAX: Final = 200_000
+_INCIDENTS_MAX: Final = 5_000
 BOTS_MAX: Final = 20_000
 
 
@@ -41,12 +43,14 @@ class Desk:
         self.stops = Stops(lanes)
         self.lanes = [Lane(number) for number in range(lanes)]
         self.pulse = Pulse(began_us=began_us)
+        self.incidents: dict[str, Incident] = {}
         self.markets: dict[str, str] = {}
         """Market → its trading state."""
         self.orders: OrderedDict[tuple[str, str], Known] = OrderedDict()
         self.changed_bots: set[str] = set()
         self.changed_alerts: set[str] = set()
         self.changed_commands: set[str] = set()
+        self.changed_incidents: set[str] = set()
 
     def bot(self, agent_id: str) -> Bot | None:
         """Return a bot, a new one where it is not known; None where there are too many or it has no name."""
@@ -103,6 +107,14 @@ class Desk:
         alert = self.alerts.on_alert(record)
         if alert is not None:
             self.changed_alerts.add(alert.alert_id)
+
+    def on_incident(self, incident: Incident) -> None:
+        """Take in an incident as it stands."""
+        self.incidents[incident.incident_id] = incident
+        self.changed_incidents.add(incident.incident_id)
+        while len(self.incidents) > _INCIDENTS_MAX:
+            closed = (key for key, known in self.incidents.items() if known.closed)
+            del self.incidents[next(closed, next(iter(self.incidents)))]
 
     def on_command(self, command: Command, appended_us: int, lane: int) -> None:
         """Take in a command as somebody gave it; only the lanes' answers say whether it holds."""

@@ -83,11 +83,12 @@ def run_desk(settings: Settings, desk_settings: DeskSettings) -> None:
     feed = Feed(settings, Desk(lanes, now_us()), TlogPolicy.parse(file.read_bytes()) if file.name else None)
     access = Access(desk_settings, accounts, settings.pki, hand.holds_key_of)
     app = build_web(settings, desk_settings, feed, access, hand)
-    server = uvicorn.Server(_config(app, settings, desk_settings))
+    server = uvicorn.Server(server_config(app, settings, desk_settings))
     server.run()
 
 
-def _config(app: ASGIApp, settings: Settings, desk_settings: DeskSettings) -> uvicorn.Config:
+def server_config(app: ASGIApp, settings: Settings, desk_settings: DeskSettings) -> uvicorn.Config:
+    """Return how uvicorn serves the desk."""
     config = uvicorn.Config(
         app,
         host=desk_settings.host,

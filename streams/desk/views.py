@@ -2,7 +2,7 @@
 
 Tipping-off guard (Reg. 2016/957 Art. 5; Reg. 2025/885): an operator sees its own bots only, and of alerts those kinds
 only that follow from its own messages. What is not on the list is not shown, so that a new kind is hidden until
-somebody decides otherwise; people's reasons and the sentences of alerts about commands are not shown either.
+somebody decides otherwise; incidents, people's reasons and the sentences of alerts about commands are not shown either.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from streams.desk.bots import HISTORY_STEP_US, usages
 from streams.wire.commands import Scope
 
 if TYPE_CHECKING:
+    from streams.core.incident import Incident
     from streams.desk.alerts import Alert
     from streams.desk.bots import Bot
     from streams.desk.facts import Decided
@@ -169,6 +170,23 @@ def command_row(desk: Desk, view: View, followed: Followed) -> dict[str, Any]:
         "cancelled": followed.cancelled,
         "liftedBy": followed.lifted_by,
         "liftedAt": followed.lifted_us // 1000,
+    }
+
+
+def incident_row(incident: Incident) -> dict[str, Any]:
+    """Return an incident with its deadlines."""
+    return {
+        "id": incident.incident_id,
+        "title": f"{incident.scope} {incident.target}".strip(),
+        "cause": str(incident.cause),
+        "score": incident.score,
+        "reporting": str(incident.reporting),
+        "at": incident.opened_us // 1000,
+        "closed": incident.closed,
+        "deadlines": [
+            [str(one.duty), one.due_us // 1000, (one.done_us or 0) // 1000, one.done_by or ""]
+            for one in incident.duties
+        ],
     }
 
 

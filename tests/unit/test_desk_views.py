@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
+from streams.core.incident import Cause, Duty, DutyState, Incident
 from streams.desk.deltas import delta, encode, snapshot, take_changes
 from streams.desk.people import MAY, DeskRole, Identity, Method, NotAllowedError, View
 from streams.desk.views import ALERT_FIELDS, BOT_FIELDS
@@ -74,6 +76,27 @@ def test_an_operator_is_told_that_it_is_stopped_but_not_why() -> None:
     assert mine["commands"][0]["inForce"]
     assert [alert[ALERT_FIELDS.index("kind")] for alert in mine["alerts"]] == ["COMMAND_KILL"]
     assert "a drill" not in json.dumps(mine)
+
+
+def test_an_incident_is_shown_with_its_running_deadlines_but_not_to_an_operator() -> None:
+    world = World()
+    world.registered("bot-a")
+    duties = (DutyState(Duty.POST_INCIDENT_AUDIT, world.now_us + 86_400_000_000),)
+    fields: dict[str, Any] = {
+        "score": 0.9,
+        "opened_us": world.now_us,
+        "partition": 0,
+        "log_index": 7,
+        "changed_us": world.now_us,
+    }
+    world.desk.on_incident(Incident("0-7", "BOT", "bot-a", Cause.SCORE_ABOVE_KILL, duties=duties, **fields))
+    changes = take_changes(world.desk)
+    for message in (snapshot(world.desk, RISK, world.now_us), delta(world.desk, RISK, changes, 1, world.now_us)):
+        (row,) = message["incidents"]
+        assert (row["title"], row["closed"]) == ("BOT bot-a", False)
+        assert row["deadlines"] == [["POST_INCIDENT_AUDIT", duties[0].due_us // 1000, 0, ""]]
+    assert "0-7" not in told(world, MINE)
+    assert "incidents" not in delta(world.desk, MINE, changes, 1, world.now_us)
 
 
 def test_a_delta_holds_what_changed_and_nothing_else() -> None:

@@ -31,6 +31,7 @@ let sortedAt = 0;
 let sparkAt = 0;
 let rows = [];
 let focused = "";
+let pointed = false; // rows stay where they are while somebody points at them
 let scroller;
 let body;
 let onOpen = () => {};
@@ -41,7 +42,7 @@ export function start(open) {
   body = byId("bot-table").tBodies[0];
   byId("bot-table").tHead.rows[0].append(...COLUMNS.map(heading));
   body.append(h("tr", { class: "gap", "aria-hidden": "true" }), h("tr", { class: "gap", "aria-hidden": "true" }));
-  scroller.addEventListener("scroll", () => requestAnimationFrame(() => render(true)), { passive: true });
+  scroller.addEventListener("scroll", () => requestAnimationFrame(() => render()), { passive: true });
   new ResizeObserver(() => render(true)).observe(scroller);
   byId("search").addEventListener("input", (event) => {
     chosen.search = event.target.value.trim().toLowerCase();
@@ -50,13 +51,15 @@ export function start(open) {
   byId("states").append(...["HALTED", "REDUCING", "ACTIVE"].map(stateFilter));
   body.addEventListener("click", (event) => open_(event.target.closest("tr")?.dataset.id));
   scroller.addEventListener("keydown", onKey);
+  scroller.addEventListener("pointerenter", () => (pointed = true));
+  scroller.addEventListener("pointerleave", () => (pointed = false));
   markSorted();
 }
 
 /** Show the latest; `force` also where nothing was pushed. */
 export function render(force = false) {
   if (!scroller.offsetParent) return;
-  if (force || Date.now() - sortedAt > SORT_EVERY_MS) arrange();
+  if (force || (!pointed && Date.now() - sortedAt > SORT_EVERY_MS)) arrange();
   const height = rowHeight();
   const first = Math.max(0, Math.floor(scroller.scrollTop / height) - OVERSCAN);
   const last = Math.min(shown.length, first + Math.ceil(scroller.clientHeight / height) + 2 * OVERSCAN);
