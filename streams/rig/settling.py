@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from streams.settings import Settings
 
 _POLL_S: Final = 0.05
-_UNSETTLED: Final = frozenset((KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE))
+_UNSETTLED: Final = frozenset(
+    (
+        *(KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_COORDINATOR),
+        *(KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS),
+    )
+)
 # What outsiders write, record by record; topics written in transactions end in markers that nobody commits.
 _WATCHED: Final = (Topic.AGENTS_REGISTRY, Topic.AGENTS_COMMANDS, Topic.TRADES_EXECUTED, Topic.ORDERS_REQUESTED)
 

@@ -8,11 +8,13 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaException
 
 from streams.core.policy import parse_policy
 from streams.local import LocalKafka
@@ -30,7 +32,9 @@ from streams.sim.bots import plan
 from streams.sim.fleet import Habit, fleet
 from streams.sim.signing import to_wire
 from streams.sim.tape import BUNDLED_TAPE, read_tape
+from streams.warehouse.sink import SinkError, SinkOptions, read_ends
 from streams.wire.messages import encode_reference_price
+from tests.integration.engine_rig import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -54,6 +58,16 @@ def decide(stage: Stage, settings: Settings, seed: int) -> None:
     finally:
         worker.stop()
     store_the_rest(settings)
+
+
+def is_led(settings: Settings) -> bool:
+    """Tell whether the broker leads its partitions again, some time after it answers."""
+    options = SinkOptions(settings.kafka_bootstrap_servers)
+    with closing(options.consumer()) as consumer:
+        try:
+            return bool(read_ends(consumer, options))
+        except (KafkaException, SinkError):
+            return False
 
 
 def verified(settings: Settings) -> dict[str, Any]:
@@ -86,6 +100,7 @@ def test_a_copied_folder_goes_on_and_a_lost_warehouse_fills_again(tmp_path: Path
             warehouse_dsn=f"chdb:///{second / 'warehouse'}",
             pki_dir=second / "pki",
         )
+        assert wait_until(lambda: is_led(settings), 60)
         shutil.rmtree(second / "warehouse")  # another loss
         store_the_rest(settings)
         assert verified(settings) == before
