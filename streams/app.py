@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from streams.agents.kernel_clock import KernelClock
 from streams.agents.lane import Lane, Services
 from streams.agents.references import References
 from streams.core.anomaly import BotProfile
@@ -109,6 +110,7 @@ def build_app(settings: Settings, topology: Topology) -> EngineApp:
         signers=lambda partition: log_signers(settings.pki, f"{settings.log_origin}/{partition}"),
         prefix=settings.topic_prefix,
         incident_rules=load_incident_rules(),
+        clock_source=KernelClock().source,
     )
     readers = [
         LatestReader(

@@ -111,6 +111,7 @@ class Log:
             partition=lane,
             event_time_us=at_us,
             clock_divergence_us=30_000,
+            clock_source="SYNCHRONISED within 2048 us",
             source_topic=Topic.ORDERS_REQUESTED,
             source_offset=index,
             source_time_us=at_us - 30_000,

@@ -79,6 +79,7 @@ def make_leaf(draw: random.Random, partition: int, index: int) -> bytes:
         partition=partition,
         event_time_us=START_US + index * STEP_US,
         clock_divergence_us=draw.randrange(-900, 900),
+        clock_source="SYNCHRONISED within 2048 us",
         source_topic="orders.requested" if is_order else "risk.circuit-breakers",
         source_offset=index * 2,
         source_time_us=START_US + index * STEP_US - 3_000,

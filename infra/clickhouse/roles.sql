@@ -4,6 +4,7 @@
 
 CREATE ROLE IF NOT EXISTS portcullis_writer;
 CREATE ROLE IF NOT EXISTS portcullis_reader;
+CREATE ROLE IF NOT EXISTS portcullis_records_officer;
 
 GRANT SELECT ON portcullis.* TO portcullis_reader;
 
@@ -28,3 +29,7 @@ GRANT SELECT(kafka_partition, kafka_offset) ON portcullis.breaker_events TO port
 GRANT SELECT(topic, kafka_partition, kafka_offset) ON portcullis.unreadable_records TO portcullis_writer;
 -- The names of the columns that an insert may give.
 GRANT SHOW COLUMNS ON portcullis.* TO portcullis_writer;
+
+-- Who orders longer retention or a legal hold may append that order and read, nothing else.
+GRANT SELECT ON portcullis.* TO portcullis_records_officer;
+GRANT INSERT ON portcullis.retention_orders TO portcullis_records_officer;

@@ -231,6 +231,7 @@ class GateAgent:
             lane.partition,
             lane.now_us,
             lane.now_us - verdict.request_time_us,
+            lane.clock_source,
             record.topic,
             record.offset,
             verdict.request_time_us,

@@ -14,6 +14,7 @@ from streams.agents.gate import VERIFIED_BY, GateAgent
 from streams.agents.heartbeats import HeartbeatsAgent
 from streams.agents.incidents import IncidentsAgent
 from streams.agents.journal import Journal
+from streams.agents.kernel_clock import UNKNOWN
 from streams.agents.market_watch import MarketWatch
 from streams.agents.markets import MarketsAgent
 from streams.agents.post_trade import PostTradeAgent
@@ -50,6 +51,7 @@ class Services:
     signers: Callable[[int], LogSigners]  # of a partition's log
     prefix: str
     incident_rules: IncidentRules
+    clock_source: Callable[[int], str] = lambda _: UNKNOWN  # at a moment (microseconds UTC)
 
     def topic(self, topic: Topic) -> str:
         """Return a topic's name on the cluster."""
@@ -89,6 +91,7 @@ class Lane:
         self.references = services.references
         self.outputs = outputs
         self.now_us = 0
+        self.clock_source = UNKNOWN
         self.references_live = False
         self.bots: PartitionTable[BotState] = tables[TableName.BOTS]
         self.daily_value: WindowedPartitionTable[int] = tables[TableName.DAILY_VALUE]
@@ -139,6 +142,7 @@ class Lane:
     def begin(self, now_us: int) -> None:
         """Start a micro-batch at its decision time, or the log's last where this worker's clock is behind it."""
         self.now_us = max(now_us, self.journal.decided_us)
+        self.clock_source = self.services.clock_source(now_us)
         self.references_live = self.references.live
         self.schedule.begin()
 
@@ -232,6 +236,7 @@ class Lane:
             self.partition,
             self.now_us,
             self.now_us - appended_us,
+            self.clock_source,
             record.topic,
             record.offset,
             appended_us,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import orjson
 
+from streams.agents.kernel_clock import UNKNOWN
 from streams.core.orders import Failure
 from streams.core.reasons import Reason
 from streams.core.situation import value_e5
@@ -170,6 +171,7 @@ class Peer:
             request.partition,
             decided_us,
             decided_us - time_us,
+            UNKNOWN,
             self._topic,
             request.offset,
             time_us,

@@ -15,6 +15,7 @@ from streams.cli import (
     fitness,
     incidents,
     orders,
+    person,
     pki,
     reports,
     run,
@@ -41,5 +42,6 @@ app.add_typer(archive.app, name="archive")
 app.add_typer(drill.app, name="drill")
 app.add_typer(desk.app, name="desk")
 app.add_typer(duties.app, name="duties")
+app.add_typer(person.app, name="person")
 for command in (*run.COMMANDS, fitness.fitness_command, tamper.tamper_command):
     app.command(command.__name__.removesuffix("_command").replace("_", "-"))(command)

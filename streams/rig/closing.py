@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from confluent_kafka import KafkaException, Producer
 
 from streams.agents.journal import CLOSED
+from streams.agents.kernel_clock import KernelClock
 from streams.audit.checkpoint import Checkpoint, sign_checkpoint
 from streams.audit.epochs import LOG_CLOSED, TreeHead, closing_details, load_epochs, save_closed
 from streams.audit.verify import event_time_us, verify_timed_log
@@ -90,6 +91,7 @@ def _leaf(lane: int, index: int, at_us: int, by: str, following: Epoch) -> bytes
         partition=lane,
         event_time_us=at_us,
         clock_divergence_us=0,
+        clock_source=KernelClock().source(at_us),
         source_topic="",
         source_offset=-1,
         source_time_us=at_us,

@@ -5,7 +5,6 @@ A property test holds the writers against fastavro, byte for byte.
 
 from __future__ import annotations
 
-import struct
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -22,6 +21,7 @@ from streams.wire.binary import (
     write_text,
     write_time,
 )
+from streams.wire.scores import write_score
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -82,6 +82,7 @@ class AuditEvent(NamedTuple):
     partition: int
     event_time_us: int
     clock_divergence_us: int
+    clock_source: str
     source_topic: str
     source_offset: int
     source_time_us: int
@@ -211,27 +212,6 @@ def _verdict_prefix() -> bytes:
     return prefix(Schema.VERDICT)
 
 
-def _score(score: ScoreDetail) -> bytes:
-    model, value, features = score
-    layout, constants = _score_layout(model, tuple(features))
-    parts = constants.copy()
-    parts[1] = value
-    parts[3:-1:2] = features.values()
-    return layout.pack(*parts)
-
-
-@lru_cache(256)
-def _score_layout(model: str, names: tuple[str, ...]) -> tuple[struct.Struct, list[bytes | float]]:
-    """Return how a score with these features is packed, and its parts with noughts in place of the numbers."""
-    parts: list[bytes | float] = [VALUE + write_name(model), 0.0]
-    for place, name in enumerate(names):
-        count = write_long(len(names)) if place == 0 else b""
-        parts += (count + write_name(name), 0.0)
-    parts.append(NULL)
-    formats = (f"{len(part)}s" if isinstance(part, bytes) else "d" for part in parts)
-    return struct.Struct("<" + "".join(formats)), parts
-
-
 def _details(details: Mapping[str, str]) -> bytes:
     parts = [write_long(len(details))]
     for name, text in details.items():
@@ -272,6 +252,7 @@ def encode_audit_head(event: AuditEvent, verdict_bytes: int | None) -> bytes:
         partition,
         event_time_us,
         clock_divergence_us,
+        clock_source,
         source_topic,
         source_offset,
         source_time_us,
@@ -297,13 +278,14 @@ def encode_audit_head(event: AuditEvent, verdict_bytes: int | None) -> bytes:
             write_long(partition),
             write_time(event_time_us),
             write_long(clock_divergence_us),
+            write_name(clock_source),
             write_name(source_topic),
             write_long(source_offset),
             write_time(source_time_us),
             NULL if subject is None else _optional_bytes(subject),
             NULL if signature is None else _optional_bytes(signature),
             NULL if signer is None else _optional_name(signer),
-            NULL if score is None else _score(score),
+            NULL if score is None else write_score(score),
             _standing(state_before, state_after, policy_sha256, authorised_by, verified_by, approved_by, outcome),
             _details(details) if details else NULL,
             NULL if verdict_bytes is None else VALUE + write_long(verdict_bytes),
@@ -380,6 +362,7 @@ def decode_audit_event(value: bytes) -> tuple[AuditEvent, bytes | None]:
         partition=record["partition"],
         event_time_us=record["event_time"],
         clock_divergence_us=record["clock_divergence"],
+        clock_source=record["clock_source"],
         source_topic=record["source_topic"],
         source_offset=record["source_offset"],
         source_time_us=record["source_time"],

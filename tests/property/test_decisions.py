@@ -69,6 +69,7 @@ EVENTS = st.builds(
     partition=INT,
     event_time_us=LONG,
     clock_divergence_us=LONG,
+    clock_source=TEXT,
     source_topic=TEXT,
     source_offset=LONG,
     source_time_us=LONG,

@@ -26,6 +26,7 @@ CREATE TABLE IF NOT EXISTS audit_events
     partition Int32,
     event_time DateTime64(6, 'UTC') CODEC(Delta, ZSTD),
     clock_divergence Int64,
+    clock_source String,
     source_topic String,
     source_offset Int64,
     source_time DateTime64(6, 'UTC'),
