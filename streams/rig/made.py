@@ -186,6 +186,7 @@ def _event(
         partition=partition,
         event_time_us=event_us,
         clock_divergence_us=1_500,
+        clock_source="SYNCHRONISED within 2048 us",
         source_topic="orders.requested" if subject is None else "trades.executed",
         source_offset=index,
         source_time_us=event_us - 2_000,
