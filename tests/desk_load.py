@@ -93,7 +93,7 @@ class Log:
         at_us, index, approved = now_us(), self._next[lane], number % 5 != 0
         self._next[lane] += 1
         order = Order(
-            *(agent_id, f"order-{number}", None, MsgType.NEW_ORDER_SINGLE, "BTC_USDT", "BINA", "eu-west-1"),
+            *(agent_id, f"order-{number}", None, MsgType.NEW_ORDER_SINGLE, "BTC_USDT", "XOFF", "eu-west-1"),
             *(Side.BUY, OrdType.LIMIT, TimeInForce.DAY, 10**15, 60_000 * 10**13, at_us - 30_000),
         )
         reason = Reason.NONE if approved else Reason.PRICE_COLLAR_EXCEEDED

@@ -31,7 +31,7 @@ ORDER: dict[str, Any] = {
     "symbol": "BTC_USDT",
     "side": "BUY",
     "order_qty": "0.001",
-    "ex_destination": "BINA",
+    "ex_destination": "XOFF",
     "region": "eu-west-1",
 }
 

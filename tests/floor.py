@@ -89,7 +89,7 @@ def prices(settings: Settings) -> None:
 def small_order(agent_id: str, **changes: Any) -> Order:
     """Return an order at the market that every check lets pass."""
     order = make_order(
-        agent_id, symbol="BTC_USDT", side="BUY", quantity="0.001", ex_destination="BINA", region="eu-west-1"
+        agent_id, symbol="BTC_USDT", side="BUY", quantity="0.001", ex_destination="XOFF", region="eu-west-1"
     )
     return replace(order, **changes)
 

@@ -114,7 +114,6 @@ class PostTradeAgent:
         if report.is_trade and not repeated:
             self.positions.traded(report)
             self._record(report, known, found)
-            lane.anomaly.on_execution(report)
         if approval is not None and not repeated:
             leaves_e17 = approval.leaves_e17
             self._advance(key, approval, report)

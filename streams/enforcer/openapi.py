@@ -14,7 +14,7 @@ _EXAMPLE: Final = {
     "symbol": "BTC_USDT",
     "side": "BUY",
     "order_qty": "0.001",
-    "ex_destination": "BINA",
+    "ex_destination": "XOFF",
     "region": "eu-west-1",
 }
 _STRING: Final = {"type": "string"}

@@ -91,6 +91,7 @@ class KnownTrade(NamedTuple):
     approved_at_us: str
     findings: str
     repeated: str
+    worse_bps: str
 
 
 def order_line(place: Place, order: OrderParts) -> str:

@@ -169,6 +169,7 @@ def _trade(partition: int, index: int, bot: str, own_id: str, market: tuple[str,
         "approved_at_us": str(START_US + (index - 1) * _STEP_US),
         "findings": "",
         "repeated": "false",
+        "worse_bps": "",
     }
     event = _event("TRADE_EXECUTED", partition, index, bot, encode_execution_report(report), details)
     return encode_audit_head(event, None)

@@ -11,7 +11,7 @@ from streams.settings import load_settings
 async def trade(bot: BotClient, agent_id: str, quantity: str) -> str:
     """Send one order; whatever is raised, it does not count as approved."""
     order = make_order(
-        agent_id, symbol="BTC_USDT", side="SELL", quantity=quantity, ex_destination="BINA", region="eu-west-1"
+        agent_id, symbol="BTC_USDT", side="SELL", quantity=quantity, ex_destination="XOFF", region="eu-west-1"
     )
     try:
         answer = await bot.submit_async(order, timeout_s=20)

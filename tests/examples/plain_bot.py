@@ -14,7 +14,7 @@ def main(agent_id: str) -> int:
             symbol="BTC_USDT",
             side="BUY",
             quantity="0.001",
-            ex_destination="BINA",
+            ex_destination="XOFF",
             region="eu-west-1",
             expires_after_s=5,
         )

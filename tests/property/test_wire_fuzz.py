@@ -43,6 +43,7 @@ SIMPLE: dict[str, st.SearchStrategy[Any]] = {
     "bytes": st.binary(max_size=12),
     "int": st.integers(-(2**31), 2**31 - 1),
     "long": st.integers(-(2**63), 2**63 - 1),
+    "boolean": st.booleans(),
     "double": st.floats(allow_nan=False),
     "null": st.none(),
 }

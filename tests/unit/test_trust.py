@@ -117,7 +117,7 @@ def test_a_bots_certificate_is_no_ca(folder: Path) -> None:
 def test_a_person_without_a_role_is_refused(folder: Path) -> None:
     put(folder, "people/x", pem(pinned_certificate(new_key(), subject_name("x@acme", "Acme", ("KILLS", "Desk")), LONG)))
     assert problem(folder) == (
-        "people/x: at least one OU of KILL, RELEASE, REVOKE, ACKNOWLEDGE, OVERRIDE required, has 2 others"
+        "people/x: at least one OU of KILL, RELEASE, REVOKE, ACKNOWLEDGE, OVERRIDE, INCIDENT required, has 2 others"
     )
 
 

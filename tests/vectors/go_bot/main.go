@@ -195,7 +195,7 @@ func trade(servers, prefix, agent, folder, region string) error {
 	expires := now.Add(20 * time.Second).UnixMicro()
 	order := Order{
 		AgentID: agent, ClOrdID: fmt.Sprintf("go-%d", now.UnixNano()), MsgType: msgTypes[0], Symbol: "BTC_USDT",
-		Destination: "BINA", Region: region, Side: "BUY", OrdType: "MARKET", TimeInForce: "DAY",
+		Destination: "XOFF", Region: region, Side: "BUY", OrdType: "MARKET", TimeInForce: "DAY",
 		QuantityE17: "100000000000000", TransactTime: now.UnixMicro(), ExpireTime: &expires,
 	}
 	body := order.body()
