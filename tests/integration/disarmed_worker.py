@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from streams.agents.gate import GateAgent
+from streams.agents.markets import MarketsAgent
 from streams.cli.worker import worker_command
 from streams.core import gate
 from streams.core.reasons import Reason
@@ -21,12 +22,13 @@ def late_for(bots: str) -> str:
 
 
 def disarm(reasons: set[str]) -> None:
-    """Take checks out of the gate, and a score's effect with the breaker's check."""
+    """Take checks out of the gate, and a score's effect on bots and markets with the breaker's check."""
     kept = [(applies, check) for reason, applies, check in gate.CHECKS if reason.value not in reasons]
     gate._ENTERING_CHECKS = tuple(check for _, check in kept)  # type: ignore[misc]
     gate._CANCEL_CHECKS = tuple(check for applies, check in kept if applies is gate.Applies.ALL)  # type: ignore[misc]
     if Reason.CIRCUIT_BREAKER_ACTIVE in reasons:
         gate._act_on_score = lambda *_: None
+        MarketsAgent.on_score = lambda *_: None  # type: ignore[method-assign]
 
 
 def delay(bots: str) -> None:
