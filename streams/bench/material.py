@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 MAX_ORDER_AGE_MS: Final = 86_400_000
 _USED_FOR_US: Final = 20 * 3_600_000_000
 _SEED: Final = 1
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 _MADE: Final = "made.json"
 
 

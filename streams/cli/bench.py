@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -44,6 +45,7 @@ def bench_command(  # noqa: PLR0913 - each is an option of the command
     kills: Annotated[int, typer.Option(min=0, max=1_000, help="Measure so many kills under load instead.")] = 0,
     graces: Annotated[int, typer.Option(min=0, max=20, help="Kill the worker in so many grace periods instead.")] = 0,
     via: Annotated[Way, typer.Option(help="How orders come in; by enforcer: the latency of its answers.")] = Way.KAFKA,
+    plot: Annotated[Path | None, typer.Option(help="Draw the figures into this SVG file.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """CPU per order, orders per second and latency, beside the leanest possible loop and plain Faust.
@@ -83,6 +85,10 @@ def bench_command(  # noqa: PLR0913 - each is an option of the command
         orders=orders, bots=bots, workers=workers, rate=rate, seconds=seconds, rounds=rounds, peers=peers
     )
     result = as_dict(run_bench(load_settings(), options, progress.print))
+    if plot is not None:
+        from streams.bench.plot import draw, panels
+
+        plot.write_text(draw(panels(result)))
     finish(result, ok=True, as_json=as_json, show=lambda console: _show(console, result))
 
 
