@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_WIDTH: Final = 760
-_LABEL: Final = 190
+_WIDTH: Final = 800
+_LABEL: Final = 230
 _BAR: Final = 20
 _GAP: Final = 8
 _TITLE: Final = 40
