@@ -29,7 +29,7 @@ demo: setup ## Real ticks become signed orders, are decided, logged, stored, rep
 	@$(RUN) demo
 
 test: setup ## All tests
-	@.venv/bin/python -m pytest -q -n 2 --dist loadfile -m "not alone"
+	@.venv/bin/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not alone"
 	@.venv/bin/python -m pytest -q -m alone
 
 check: setup ## Format, lint, types, direction of imports
