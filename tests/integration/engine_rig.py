@@ -220,13 +220,14 @@ class SegmentBatches(NamedTuple):
     """How many record batches of each kind a partition's log holds."""
 
     transactional: int
-    control: int
+    commits: int
+    aborts: int
     other: int
 
 
 def batches_of(data: Path, topic: str, partition: int) -> SegmentBatches:
     """Count the record batches in a partition's segments, by the attributes in their headers (magic 2)."""
-    transactional = control = other = 0
+    transactional = commits = aborts = other = 0
     for segment in sorted((data / f"{topic}-{partition}").glob("*.log")):
         log = segment.read_bytes()
         at = 0
@@ -236,13 +237,16 @@ def batches_of(data: Path, topic: str, partition: int) -> SegmentBatches:
                 break  # the rest of the file is allocated, not written
             assert magic == 2
             if attributes & 0x20:
-                control += 1
+                # One record, whose key is version and type; before it one byte each for length, attributes, time,
+                # offset and the key's length.
+                commits += log[at + 61 + 5 + 3]
+                aborts += 1 - log[at + 61 + 5 + 3]
             elif attributes & 0x10:
                 transactional += 1
             else:
                 other += 1
             at += 12 + length
-    return SegmentBatches(transactional, control, other)
+    return SegmentBatches(transactional, commits, aborts, other)
 
 
 def wait_until(condition: Callable[[], bool], within_s: float) -> bool:

@@ -75,8 +75,8 @@ def test_killed_at_random_moments_each_order_is_decided_once(rig: Rig, broker: L
             batches = batches_of(broker.folder / "data", rig.prefix + topic, partition)
             assert batches.other == 0, f"{topic}-{partition} holds batches outside a transaction"
             assert batches.transactional > 0
-            written[topic, partition] = batches.control
-    # One transaction writes all: its marker stands in every topic of the partition.
+            written[topic, partition] = batches.commits
+    # One transaction writes all: its commit stands in every topic of the partition.
     for partition in range(PARTITIONS):
         assert len({written[topic, partition] for topic in ("decisions", "totals-totals-changelog")}) == 1
 
@@ -186,7 +186,7 @@ def test_transaction_begun_ahead_is_ended_when_no_more_comes(rig: Rig, broker: L
     worker = rig.start_worker("one")
 
     def markers() -> int:
-        return batches_of(broker.folder / "data", f"{rig.prefix}decisions", 0).control
+        return batches_of(broker.folder / "data", f"{rig.prefix}decisions", 0).commits
 
     for number in range(0, 20, 4):  # one key, one partition
         rig.order(number)

@@ -18,7 +18,8 @@ from streams.topics.admin import Admin
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parents[2]
-GONE_WITHIN_S = 3.0
+# The watchdog looks twice a second; what the kernel then takes to end a JVM depends on what else writes to its disk.
+GONE_WITHIN_S = 20.0
 
 # Starts a broker from a thread that ends, and leaves a fork of itself behind that keeps every pipe open.
 PARENT = """
