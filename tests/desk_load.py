@@ -20,16 +20,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streams import topics
+from streams.clock import now_us
 from streams.core.orders import MsgType, Order, OrdType, Side, TimeInForce
 from streams.core.reasons import Reason
 from streams.desk.accounts import Accounts
 from streams.desk.people import DeskRole
+from streams.kafka.producing import Sender
 from streams.local import kafka_cluster
 from streams.local.readiness import free_ports
 from streams.names import Topic
-from streams.rig.clock import now_us
 from streams.rig.processes import Service
-from streams.rig.producing import Sender
 from streams.settings import Settings
 from streams.wire import devpki
 from streams.wire.avro import Schema, body_of, encode

@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from streams.client import make_order
+from streams.clock import now_us
+from streams.kafka.producing import Sender
 from streams.names import Topic
-from streams.rig.clock import now_us
 from streams.rig.processes import Service
-from streams.rig.producing import Sender
 from streams.rig.registering import register
 from streams.settings import Settings
 from streams.sim.markets import markets_of

@@ -11,8 +11,8 @@ from streams.bench.contestants import Portcullis, pause, resume
 from streams.bench.gauge import Progress, cpu_s, rss_mb
 from streams.bench.ground import BenchError, open_cluster, open_field
 from streams.bench.material import prepare
+from streams.kafka.reading import read_all
 from streams.names import Topic
-from streams.rig.reading import read_all
 from streams.wire.decisions import decode_verdict
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Final
 from streams import topics
 from streams.bench.lean import CHANGELOG
 from streams.bench.sender import SendJob
+from streams.clock import now_us
 from streams.core.errors import PortcullisError
+from streams.kafka.producing import Sender
 from streams.local.cluster import kafka_cluster
 from streams.local.process import GuardedProcess
 from streams.names import Topic
-from streams.rig.clock import now_us
-from streams.rig.producing import Sender
 from streams.topics.admin import Admin
 from streams.wire.messages import encode_reference_price
 

@@ -15,8 +15,8 @@ import orjson
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from streams.bench.peer import READY, Peer, PeerJob, Request
+from streams.kafka.reading import read_all
 from streams.names import Topic
-from streams.rig.reading import read_all
 
 if TYPE_CHECKING:
     from confluent_kafka import Message

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from streams.rig.clock import now_us
+from streams.clock import now_us
 from streams.sim.bots import plan
 from streams.sim.fleet import GOOD_HABITS, fleet, policies
 from streams.sim.load import write_load

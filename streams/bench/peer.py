@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 import orjson
 
 from streams.agents.kernel_clock import UNKNOWN
+from streams.clock import now_us
 from streams.core.orders import Failure
 from streams.core.reasons import Reason
 from streams.core.situation import value_e5
 from streams.core.windows import day_start_us
+from streams.kafka.reading import read_all
 from streams.names import Topic
-from streams.rig.clock import now_us
-from streams.rig.reading import read_all
 from streams.wire import devpki
 from streams.wire.avro import body_of
 from streams.wire.decisions import (

@@ -11,7 +11,7 @@ from typing import Final
 
 import orjson
 
-from streams.rig.producing import Sender
+from streams.kafka.producing import Sender
 from streams.sim.load import read_load
 
 _PACE_S: Final = 0.002

@@ -21,9 +21,9 @@ from streams.bench.gauge import peak_rss_mb
 from streams.bench.ground import open_cluster, open_field
 from streams.bench.material import prepare
 from streams.bench.offline import OfflineLane
+from streams.kafka.producing import Sender
+from streams.kafka.reading import read_all
 from streams.names import Topic
-from streams.rig.producing import Sender
-from streams.rig.reading import read_all
 from streams.warehouse.rows import Record, cut_blocks
 from streams.warehouse.sink import SinkOptions, open_sink, read_ends
 from streams.warehouse.store import Store

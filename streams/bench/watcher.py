@@ -13,8 +13,8 @@ from typing import Any, Final
 import orjson
 from confluent_kafka import TopicPartition
 
-from streams.rig.clock import now_us
-from streams.rig.reading import partitions_of, reader
+from streams.clock import now_us
+from streams.kafka.reading import partitions_of, reader
 from streams.wire.decisions import decode_verdict
 
 _POLL_S: Final = 0.5

@@ -15,7 +15,7 @@ from streams.settings import load_settings
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from streams.rig.commanding import Acknowledgement
+    from streams.kafka.commanding import Acknowledgement
     from streams.wire.commands import Command
 
 app = typer.Typer(help="Register bots, stop them, release them.", no_args_is_help=True)
@@ -162,7 +162,7 @@ def _command(action: str, scope: tuple[str, str], by: str, reason: str, *, as_js
 
 def order(command: Command, *, as_json: bool) -> None:
     """Give a command and show what came of it."""
-    from streams.rig.commanding import give
+    from streams.kafka.commanding import give
 
     answer = give(load_settings(), command)
     finish(answer.as_dict(), ok=answer.applied, as_json=as_json, show=lambda console: _show_answer(console, answer))

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 from confluent_kafka import KafkaException, Producer, TopicPartition
 
 from streams.core.errors import PortcullisError
+from streams.kafka.reading import partitions_of, reader, stored
 from streams.names import Topic
-from streams.rig.reading import partitions_of, reader, stored
 from streams.venue.approval import ApprovalVerifier
 from streams.wire.avro import DecodeError, body_of
 from streams.wire.decisions import decode_verdict
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from confluent_kafka import Consumer, KafkaError, Message
 
     from streams.audit.proof import Inclusion
-    from streams.rig.reading import Stored
+    from streams.kafka.reading import Stored
     from streams.wire.decisions import Verdict
     from streams.wire.note import Verifier
     from streams.wire.signed_orders import WireMessage

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
+from streams.clock import now_us
 from streams.desk.deltas import TICK_S, delta, encode, snapshot, take_changes
 from streams.desk.views import bot_detail, sees_bot
-from streams.rig.clock import now_us
 
 if TYPE_CHECKING:
     from streams.desk.deltas import Changes

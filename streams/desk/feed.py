@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, KafkaException, TopicPartition
 
+from streams.clock import now_us
 from streams.core.errors import PortcullisError
 from streams.core.policy import PolicyError, parse_policy
 from streams.desk.facts import read_event
 from streams.desk.history import answers_of, last_records, since
 from streams.desk.signatures import Checkpoints
+from streams.kafka.reading import partitions_of, reader
 from streams.names import Topic
-from streams.rig.clock import now_us
-from streams.rig.reading import partitions_of, reader
 from streams.wire.avro import DecodeError, Schema, decode
 from streams.wire.commands import CommandRefusedError, read_command
 from streams.wire.incidents import decode_incident

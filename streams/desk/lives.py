@@ -9,8 +9,8 @@ from streams.core.merkle import hash_leaf
 from streams.core.orders import MONEY_SCALE, PRICE_SCALE, QTY_SCALE, decimal_text
 from streams.desk.history import scan, scan_from
 from streams.desk.signatures import Checkpoints
+from streams.kafka.reading import reader
 from streams.names import Topic
-from streams.rig.reading import reader
 from streams.venue.approval import ApprovalRefusedError, ApprovalVerifier
 from streams.wire.decisions import decode_audit_event, decode_verdict_body
 from streams.wire.executions import decode_execution_report

@@ -9,6 +9,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from streams.audit.policy import TlogPolicy
+from streams.clock import now_us
 from streams.desk.access import Access
 from streams.desk.accounts import AccountError, Accounts
 from streams.desk.feed import Feed, lanes_of
@@ -16,7 +17,6 @@ from streams.desk.model import Desk
 from streams.desk.people import DeskRole
 from streams.desk.signing import Hand
 from streams.desk.web import build_web
-from streams.rig.clock import now_us
 from streams.wire.trust import Role, load_trust
 
 if TYPE_CHECKING:

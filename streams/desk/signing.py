@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from streams.core.errors import PortcullisError
 from streams.desk.people import NotAllowedError
+from streams.kafka.commanding import send_command
+from streams.kafka.producing import Sender
 from streams.names import Topic
-from streams.rig.commanding import send_command
-from streams.rig.producing import Sender
 from streams.wire.commands import Action, Command, CommandRefusedError, Scope, check_command, sign_command
 from streams.wire.devpki import held_key
 from streams.wire.headers import SIGNATURE, THUMBPRINT, find_headers

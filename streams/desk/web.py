@@ -18,6 +18,7 @@ from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from streams.clock import now_us
 from streams.core.errors import PortcullisError
 from streams.desk.broadcast import Broadcaster, Subscriber
 from streams.desk.lives import OrderLostError, order_life
@@ -26,7 +27,6 @@ from streams.desk.people import NotAllowedError
 from streams.desk.rates import RateLimit
 from streams.desk.security import Guard, problem
 from streams.desk.views import sees_agent
-from streams.rig.clock import now_us
 from streams.wire.avro import DecodeError
 from streams.wire.commands import Action, CommandRefusedError, Scope
 

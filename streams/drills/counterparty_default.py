@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from streams.drills.evidence import Evidence
     from streams.drills.ground import Ground
     from streams.drills.plan import Notes
-    from streams.rig.reading import Stored
+    from streams.kafka.reading import Stored
 
 _SYMBOL: Final = "ETH_USDT"
 _WAITER, _RETRIER, _LATER = "waiter-01", "retrier-01", "taker-01"

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from streams.audit.keys import key_source
 from streams.core.policy import parse_policy
+from streams.kafka.reading import read_all
 from streams.names import Topic
 from streams.rig.auditing import verify_audit
-from streams.rig.reading import read_all
 from streams.rig.storing import store_the_rest, stored_events
 from streams.sim.oracle import judge
 from streams.sim.oracle_history import History
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from streams.core.policy import Policy
     from streams.drills.ground import Ground
     from streams.drills.plan import DrillPlan
+    from streams.kafka.reading import Stored
     from streams.rig.auditing import AuditReport
-    from streams.rig.reading import Stored
     from streams.settings import Settings
     from streams.sim.oracle import OracleReport
     from streams.wire.decisions import AuditEvent, Verdict

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from streams.clock import now_us
 from streams.core.orders import Side
 from streams.core.reasons import Reason
 from streams.drills.common import count, euro_text, euros, shown
 from streams.drills.plan import Check, DrillName, DrillPlan, Instrument, bot
-from streams.rig.clock import now_us
 
 if TYPE_CHECKING:
     from streams.drills.evidence import Evidence

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from streams.audit.keys import key_source
 from streams.audit.verify import verify_log
+from streams.clock import now_us
 from streams.core.windows import DAY_US
 from streams.drills.assessment import write_assessment
 from streams.drills.common import shown
@@ -24,10 +25,9 @@ from streams.drills.plan import DrillName
 from streams.drills.record import RecordRefusedError, SignedRecord, read_record, write_record
 from streams.drills.running import RECORDS, DrillOptions, run_drills, signer_of
 from streams.drills.survey import Survey, survey_log
+from streams.kafka.reading import read_all
 from streams.names import Topic
 from streams.rig.auditing import AuditReport, verify_audit
-from streams.rig.clock import now_us
-from streams.rig.reading import read_all
 from streams.warehouse.connection import embedded_folder
 from streams.wire.log_keys import log_keys
 from streams.wire.trust import load_trust

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from streams.clock import now_us
 from streams.core.orders import Side
 from streams.core.reasons import Reason
 from streams.drills.common import approved_after, count, opened_by_score, shown
 from streams.drills.ground import pause
 from streams.drills.plan import Check, DrillName, DrillPlan, Instrument, bot
-from streams.rig.clock import now_us
 
 if TYPE_CHECKING:
     from streams.drills.evidence import Evidence

@@ -13,12 +13,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from streams.clock import now_us
 from streams.core.orders import PRICE_SCALE, QTY_SCALE, Side, parse_decimal
 from streams.drills.trader import Trader
 from streams.drills.watch import Watch
+from streams.kafka.commanding import give
 from streams.names import Topic
-from streams.rig.clock import now_us
-from streams.rig.commanding import give
 from streams.rig.exchange import Exchange
 from streams.rig.settling import wait_until_settled
 from streams.rig.stage import open_stage
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from streams.drills.plan import DrillPlan, Load
-    from streams.rig.commanding import Acknowledgement
+    from streams.kafka.commanding import Acknowledgement
     from streams.rig.processes import Service
     from streams.rig.stage import Stage
     from streams.settings import Settings

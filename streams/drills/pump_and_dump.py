@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from streams.clock import now_us
 from streams.core.orders import Side
 from streams.core.reasons import Reason
 from streams.drills.common import ALERT_MAX_US, count, euro_text, euros, held, opened_by_score, shown
 from streams.drills.ground import pause
 from streams.drills.plan import Check, DrillName, DrillPlan, Instrument, Kill, bot
 from streams.names import Topic
-from streams.rig.clock import now_us
 from streams.wire.avro import Schema, decode
 from streams.wire.commands import Action, Scope
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from streams.drills.evidence import Evidence
     from streams.drills.ground import Ground
     from streams.drills.plan import Notes
-    from streams.rig.reading import Stored
+    from streams.kafka.reading import Stored
 
 _SYMBOL: Final = "PMP_EUR"
 _HONEST: Final = "honest-01"

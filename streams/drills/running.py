@@ -8,6 +8,7 @@ from importlib.metadata import version
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
+from streams.clock import now_us
 from streams.drills.catalogue import PLANS
 from streams.drills.common import common_checks
 from streams.drills.evidence import gather
@@ -15,7 +16,6 @@ from streams.drills.ground import WORKER, Scale, open_ground
 from streams.drills.highest import highest_load
 from streams.drills.plan import Notes
 from streams.drills.record import write_record
-from streams.rig.clock import now_us
 from streams.wire import devpki
 from streams.wire.trust import FOLDER
 

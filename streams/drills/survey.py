@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from streams.core.policy import Policy, parse_policy
 from streams.core.reasons import Reason
+from streams.kafka.reading import partitions_of, read_all, reader
 from streams.names import Topic
-from streams.rig.reading import partitions_of, read_all, reader
 from streams.rig.tally import Marks
 from streams.wire.avro import Schema, decode
 from streams.wire.commands import Action

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from streams.clock import now_us
 from streams.core.orders import MsgType, Order, OrdType, Side, TimeInForce
 from streams.names import Topic
-from streams.rig.clock import now_us
 from streams.sim.bots import PlannedMessage
 from streams.sim.fleet import REGION, Habit
 from streams.sim.markets import VENUE_MIC
@@ -14,7 +14,7 @@ from streams.sim.mischief import Recipe
 from streams.sim.signing import to_wire
 
 if TYPE_CHECKING:
-    from streams.rig.producing import Sender
+    from streams.kafka.producing import Sender
     from streams.rig.stage import Stage
 
 _AT_ONCE = TimeInForce.IMMEDIATE_OR_CANCEL

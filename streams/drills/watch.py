@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Final
 
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
+from streams.clock import now_us
 from streams.core.errors import PortcullisError
+from streams.kafka.reading import partitions_of, reader, stored
 from streams.names import Topic
-from streams.rig.clock import now_us
-from streams.rig.reading import partitions_of, reader, stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from streams.rig.reading import Stored
+    from streams.kafka.reading import Stored
     from streams.settings import Settings
 
 _CONSUME_MAX: Final = 2_000

@@ -9,8 +9,8 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaException, TopicPartition
 
 from streams.core.orders import MONEY_SCALE, QTY_SCALE, decimal_text
 from streams.core.texts import time_text
+from streams.kafka.reading import partitions_of, reader, stored
 from streams.names import Topic
-from streams.rig.reading import partitions_of, reader, stored
 from streams.wire.avro import DecodeError, Schema, decode
 from streams.wire.registration import RegistrationRefusedError, check_registration
 from streams.wire.trust import load_trust
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from confluent_kafka import Consumer
 
     from streams.core.policy import Policy
-    from streams.rig.reading import Stored
+    from streams.kafka.reading import Stored
     from streams.settings import Settings
     from streams.wire.registration import Registration
 

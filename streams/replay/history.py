@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
 from streams.core.errors import PortcullisError
+from streams.kafka.reading import partitions_of, read_all, reader
 from streams.names import Topic
-from streams.rig.reading import partitions_of, read_all, reader
 from streams.warehouse.connection import connect, embedded_folder
 from streams.warehouse.tables import AUDIT_EVENTS
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 from streams.audit.epochs import Epoch, closing_problem, load_epochs
 from streams.audit.verify import verify_timed_log
 from streams.core.merkle import Frontier, hash_leaf
+from streams.kafka.reading import ends_of, partitions_of, read_all, reader
 from streams.names import Topic
 from streams.rig.cosigned import check_cosigned
-from streams.rig.reading import ends_of, partitions_of, read_all, reader
 from streams.warehouse.columns import differences, expected_row, read_rows
 from streams.warehouse.logs import WarehouseLogs
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from streams.audit.policy import TlogPolicy
     from streams.audit.verify import LogReport
-    from streams.rig.reading import Stored
+    from streams.kafka.reading import Stored
     from streams.settings import Settings
     from streams.warehouse.columns import Row
     from streams.wire.log_keys import LogKey

@@ -10,13 +10,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 from streams.audit.keys import key_source
+from streams.kafka.producing import Sender
 from streams.names import Topic
 from streams.reports.export import BatchRange, BatchSummary, announcement, export_batch
 from streams.reports.identity import load_lists
 from streams.reports.layout import KEY_NAME, BatchError
 from streams.reports.verify import verify_batch
 from streams.rig.auditing import verify_audit
-from streams.rig.producing import Sender
 from streams.topics import load_topology
 from streams.warehouse.logs import WarehouseLogs
 from streams.wire import devpki

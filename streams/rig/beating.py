@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from streams.clock import now_us
+from streams.kafka.producing import Sender
 from streams.names import Topic
-from streams.rig.clock import now_us
-from streams.rig.producing import Sender
 from streams.wire.heartbeats import Heartbeat, sign_heartbeat
 from streams.wire.keys import load_credentials
 

@@ -8,11 +8,11 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from streams.clock import now_us
 from streams.core.errors import PortcullisError
 from streams.local.broker import LocalKafka
 from streams.local.several import LocalCluster
 from streams.rig.chaos_figures import ChaosResult, Figures
-from streams.rig.clock import now_us
 from streams.rig.crew import Crew, Member
 from streams.rig.exchange import Exchange
 from streams.rig.faults import Fault, plan_rounds

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
+from streams.clock import now_us
 from streams.core.errors import PortcullisError
+from streams.kafka.reading import partitions_of, reader
 from streams.names import Topic
-from streams.rig.clock import now_us
-from streams.rig.reading import partitions_of, reader
 from streams.wire.decisions import decode_verdict
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from streams.clock import now_us
 from streams.engine.exits import ExitCode
-from streams.rig.clock import now_us
 from streams.rig.processes import Service
 
 if TYPE_CHECKING:

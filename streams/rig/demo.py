@@ -9,12 +9,12 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from streams.kafka.reading import read_all
 from streams.names import Topic
 from streams.rig.batching import export_and_verify
 from streams.rig.collector import Collector
 from streams.rig.exchange import Exchange
 from streams.rig.load import play
-from streams.rig.reading import read_all
 from streams.rig.settling import wait_until_settled
 from streams.rig.stage import open_stage
 from streams.rig.storing import store_the_rest, stored_events

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
+from streams.clock import now_us
 from streams.core.market import RushCounter
 from streams.core.orders import Side
+from streams.kafka.producing import Sender
+from streams.kafka.reading import partitions_of, read_all, reader, stored
 from streams.names import Topic
-from streams.rig.clock import now_us
-from streams.rig.producing import Sender
-from streams.rig.reading import partitions_of, read_all, reader, stored
 from streams.sim.venue import MassCancelScope, PaperVenue
 from streams.venue.approval import ApprovalRefusedError, ApprovalVerifier
 from streams.wire.avro import Schema, decode
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from streams.core.executions import ExecutionReport
-    from streams.rig.reading import Stored
+    from streams.kafka.reading import Stored
     from streams.settings import Settings
     from streams.sim.markets import Market
     from streams.sim.tape import Tick

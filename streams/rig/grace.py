@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from streams.clock import now_us
 from streams.core.errors import PortcullisError
 from streams.core.orders import MsgType, Order, OrdType, Side, TimeInForce
+from streams.kafka.reading import read_all
 from streams.names import Topic
-from streams.rig.clock import now_us
-from streams.rig.reading import read_all
 from streams.rig.stage import open_stage
 from streams.sim.fleet import REGION, Habit, fleet, policies
 from streams.sim.markets import VENUE_MIC
@@ -28,7 +28,7 @@ from streams.wire.signatures import ORDER_TYPE, sign
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from streams.rig.producing import Sender
+    from streams.kafka.producing import Sender
     from streams.rig.stage import Stage
     from streams.settings import Settings
     from streams.wire.decisions import AuditEvent

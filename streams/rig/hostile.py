@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from streams.kafka.reading import read_all
 from streams.names import Topic
 from streams.rig.collector import Collector
 from streams.rig.exchange import Exchange
-from streams.rig.reading import read_all
 from streams.rig.settling import wait_until_settled
 from streams.rig.stage import open_stage
 from streams.sim.fleet import fleet

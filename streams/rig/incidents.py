@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from streams.core.errors import PortcullisError
 from streams.core.texts import time_text
+from streams.kafka.reading import read_all
 from streams.names import Topic
 from streams.reports.incident import build_audit
-from streams.rig.reading import read_all
 from streams.wire.decisions import decode_audit_event
 from streams.wire.incidents import decode_incident
 

@@ -8,10 +8,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from streams.clock import now_us
+from streams.kafka.reading import read_all
 from streams.names import Topic
-from streams.rig.clock import now_us
 from streams.rig.exchange import Exchange
-from streams.rig.reading import read_all
 from streams.rig.settling import wait_until_settled
 from streams.rig.stage import open_stage
 from streams.rig.steady import SteadyLoad
@@ -25,7 +25,7 @@ from streams.wire.devpki import person_key
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from streams.rig.reading import Stored
+    from streams.kafka.reading import Stored
     from streams.rig.stage import Stage
     from streams.settings import Settings
 

@@ -7,8 +7,8 @@ import uuid
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from streams.clock import now_us
 from streams.names import Topic
-from streams.rig.clock import now_us
 from streams.sim.bots import plan, revocations
 from streams.sim.signing import to_wire
 from streams.wire import devpki

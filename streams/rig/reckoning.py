@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from streams.audit.verify import verify_log
+from streams.kafka.reading import read_all
 from streams.names import Topic
-from streams.rig.reading import read_all
 from streams.sim.oracle import judge
 from streams.sim.oracle_history import History
 from streams.warehouse.columns import differences, expected_row, read_rows
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from clickhouse_connect.driver.client import Client
 
-    from streams.rig.reading import Stored
+    from streams.kafka.reading import Stored
     from streams.rig.stage import Stage
 
 _PROBLEMS_MAX: Final = 20

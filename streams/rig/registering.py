@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from streams.clock import now_us
 from streams.core.policy import PolicyError
+from streams.kafka.producing import Sender
+from streams.kafka.reading import read_all
 from streams.names import Topic
-from streams.rig.clock import now_us
-from streams.rig.producing import Sender
-from streams.rig.reading import read_all
 from streams.wire import devpki
 from streams.wire.avro import Schema, decode
 from streams.wire.keys import save_credentials

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from streams.core.errors import PortcullisError
+from streams.kafka.reading import partitions_of
 from streams.names import Topic
-from streams.rig.reading import partitions_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

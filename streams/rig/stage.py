@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from streams import topics
+from streams.kafka.producing import Sender
 from streams.local.cluster import kafka_cluster
 from streams.names import Topic
 from streams.rig.processes import Service
-from streams.rig.producing import Sender
 from streams.sim.fleet import policies
 from streams.sim.markets import markets_of
 from streams.sim.signing import Keyring

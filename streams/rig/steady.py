@@ -6,8 +6,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
+from streams.clock import now_us
 from streams.names import Topic
-from streams.rig.clock import now_us
 from streams.sim.bots import plan
 from streams.sim.signing import to_wire
 

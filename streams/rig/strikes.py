@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from streams.clock import now_us
 from streams.core.errors import PortcullisError
-from streams.rig.clock import now_us
 from streams.rig.crew import Member
 from streams.rig.faults import Fault
 

@@ -24,7 +24,7 @@ from streams.wire.headers import SOURCE_OFFSET, find_header
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from streams.rig.reading import Stored
+    from streams.kafka.reading import Stored
     from streams.wire.decisions import Verdict
     from streams.wire.note import Verifier
 

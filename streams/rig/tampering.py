@@ -9,6 +9,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from streams.core.errors import PortcullisError
+from streams.kafka.reading import read_all
 from streams.names import Topic
 from streams.reports.export import BatchRange
 from streams.reports.layout import KEY_NAME
@@ -25,7 +26,6 @@ from streams.rig.mutations import (
     change_log,
     change_warehouse,
 )
-from streams.rig.reading import read_all
 from streams.rig.stage import open_stage
 from streams.rig.storing import store_the_rest
 from streams.sim.fleet import fleet

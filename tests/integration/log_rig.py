@@ -13,8 +13,8 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from streams.audit.checkpoint import Checkpoint, sign_checkpoint
 from streams.core.merkle import Frontier, hash_leaf
+from streams.kafka.reading import read_all
 from streams.names import Topic
-from streams.rig.reading import read_all
 from streams.settings import Settings
 from streams.wire import devpki
 from streams.wire.log_keys import log_signers

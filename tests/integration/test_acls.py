@@ -31,11 +31,11 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     UserScramCredentialUpsertion,
 )
 
+from streams.clock import now_us
+from streams.kafka.producing import Sender
+from streams.kafka.reading import read_all
 from streams.names import Topic
-from streams.rig.clock import now_us
 from streams.rig.processes import Service
-from streams.rig.producing import Sender
-from streams.rig.reading import read_all
 from streams.settings import Settings
 from streams.sim.bots import plan
 from streams.sim.signing import to_wire

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from streams.kafka.producing import Sender
 from streams.names import Topic
-from streams.rig.producing import Sender
 from streams.sim.markets import markets_of
 from streams.sim.tape import BUNDLED_TAPE, read_tape
 from streams.topics import discard, load_topology

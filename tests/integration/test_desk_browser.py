@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 import pytest
 from confluent_kafka import TopicPartition
 
+from streams.clock import now_us
 from streams.core.orders import MsgType, Order, OrdType, Side, TimeInForce
 from streams.desk.accounts import Accounts
 from streams.desk.people import DeskRole
 from streams.desk.settings import DeskSettings
+from streams.kafka.reading import partitions_of, reader
 from streams.local.readiness import free_ports
 from streams.names import Topic
-from streams.rig.clock import now_us
 from streams.rig.live import LiveOptions, Running, run_live
-from streams.rig.reading import partitions_of, reader
 from streams.settings import Settings
 from streams.sim.fleet import REGION
 from streams.wire.avro import body_of

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from streams.clock import now_us
 from streams.core.reasons import Reason
 from streams.drills.fitness import Answer, answer_all, look_at
 from streams.drills.plan import DrillName, Load
 from streams.drills.record import read_record
 from streams.drills.running import DrillOptions, DrillResult, run_drills
-from streams.rig.clock import now_us
 from streams.settings import Settings
 from streams.wire.devpki import make_dev_pki
 from streams.wire.trust import load_trust

@@ -14,11 +14,11 @@ import httpx
 import pytest
 from cryptography import x509
 
+from streams.clock import now_us
 from streams.enforcer.documents import BODY_BYTES_MAX
+from streams.kafka.reading import read_all
 from streams.local.broker import LocalKafka
 from streams.names import Topic
-from streams.rig.clock import now_us
-from streams.rig.reading import read_all
 from streams.venue.approval import ApprovalRefusedError, ApprovalVerifier
 from streams.wire import devpki
 from streams.wire.decisions import decode_verdict

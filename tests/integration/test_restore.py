@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaException
 
+from streams.clock import now_us
 from streams.core.policy import parse_policy
+from streams.kafka.producing import Sender
 from streams.local import LocalKafka
 from streams.names import Topic
 from streams.replay.history import TopicHistory
 from streams.replay.trying import shadow, try_on
-from streams.rig.clock import now_us
 from streams.rig.processes import Service, environment
-from streams.rig.producing import Sender
 from streams.rig.settling import wait_until_settled
 from streams.rig.stage import Stage, set_stage
 from streams.rig.storing import store_the_rest

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from streams.clock import now_us
 from streams.engine.exits import ExitCode
+from streams.kafka.reading import read_all
 from streams.local import LocalKafka
 from streams.names import Topic
-from streams.rig.clock import now_us
 from streams.rig.exchange import Exchange
 from streams.rig.ledger import Ledger
 from streams.rig.processes import environment
-from streams.rig.reading import read_all
 from streams.rig.settling import wait_until_settled
 from streams.rig.stage import Stage, set_stage
 from streams.rig.steady import SteadyLoad

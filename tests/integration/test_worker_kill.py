@@ -9,13 +9,13 @@ from dataclasses import replace
 import pytest
 
 from streams.audit.verify import verify_log
+from streams.clock import now_us
+from streams.kafka.reading import Stored, read_all
 from streams.local import LocalKafka
 from streams.names import TableName, Topic
-from streams.rig.clock import now_us
 from streams.rig.crew import Member
 from streams.rig.exchange import Exchange
 from streams.rig.ledger import Ledger
-from streams.rig.reading import Stored, read_all
 from streams.rig.stage import Stage, set_stage
 from streams.rig.steady import SteadyLoad
 from streams.settings import Settings

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from streams.kafka.reading import Stored
 from streams.names import Topic
-from streams.rig.reading import Stored
 from streams.rig.tally import Marks, Tally
 from streams.wire.avro import Schema, decode, encode
 from streams.wire.devpki import log_signer

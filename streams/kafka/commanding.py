@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import TopicPartition
 
+from streams.kafka.producing import Sender
+from streams.kafka.reading import partitions_of, reader, stored
 from streams.names import Topic
-from streams.rig.producing import Sender
-from streams.rig.reading import partitions_of, reader, stored
 from streams.wire.commands import Command, Scope, sign_command
 from streams.wire.decisions import decode_audit_event
 from streams.wire.devpki import person_key

@@ -1,4 +1,4 @@
-"""Producers for the rig: plain ones, as bots, markets and operators use them."""
+"""Plain producers, as bots, markets, people and the rig use them."""
 
 from __future__ import annotations
 

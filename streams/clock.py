@@ -1,4 +1,4 @@
-"""The rig's wall clock."""
+"""The wall clock of everything that is not pure."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Kafka as everybody beside the engine uses it: reading committed records, producing, giving commands."""
