@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum, unique
 from typing import TYPE_CHECKING, Final
 
-from streams.core.orders import Failure, MsgType, Order, OrdType, ReferencePrice, TradingState, decimal_text
+from streams.core.orders import Failure, MsgType, Order, OrdType, ReferencePrice, Side, TradingState, decimal_text
 from streams.core.reasons import Reason
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _CANCEL: Final = MsgType.ORDER_CANCEL_REQUEST
 _LIMIT: Final = OrdType.LIMIT
+_SELL: Final = Side.SELL
 _VALUE_DIVISOR: Final = 10**38  # scale 17 + 13 + 13 down to 5
 
 
@@ -76,9 +77,23 @@ def is_entering(order: Order) -> bool:
     return order.msg_type is not _CANCEL
 
 
+def counted_price_e13(order: Order, reference_e13: int) -> int | None:
+    """Return the price at which an order counts: for MARKET the reference price, for LIMIT its own.
+
+    A sale trades at its limit or better, so far below the market it is worth what the market pays: it counts at no less
+    than the reference price. A purchase never costs more than its limit.
+    """
+    price_e13 = order.price_e13
+    if order.ord_type is not _LIMIT:
+        return reference_e13
+    if price_e13 is not None and 0 < price_e13 < reference_e13 and order.side is _SELL:
+        return reference_e13
+    return price_e13
+
+
 def value_e5(order: Order, reference: ReferencePrice) -> int | None:
     """Return the order's value in EUR rounded up, or None where quantity or price is not above zero."""
-    price_e13 = order.price_e13 if order.ord_type is _LIMIT else reference.price_e13
+    price_e13 = counted_price_e13(order, reference.price_e13)
     if price_e13 is None or price_e13 <= 0 or order.order_qty_e17 <= 0:
         return None
     return -(-order.order_qty_e17 * price_e13 * reference.eur_rate_e13 // _VALUE_DIVISOR)

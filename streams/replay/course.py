@@ -21,9 +21,9 @@ from streams.core.anomaly import (
 )
 from streams.core.breaker import Signal
 from streams.core.gate import Decision, Situation, apply, counted_value_e5, decide, is_entering, remembered_id
-from streams.core.orders import OrdType, ReferencePrice, TradingState
+from streams.core.orders import ReferencePrice, TradingState
 from streams.core.reasons import FAILURES, Reason
-from streams.core.situation import value_e5
+from streams.core.situation import counted_price_e13, value_e5
 from streams.core.state import BotState
 from streams.core.windows import day_start_us
 from streams.replay.holding import Holding
@@ -182,7 +182,7 @@ class Course:
         used = verdict.reference
         if used is None:
             return None, False
-        price_e13 = order.price_e13 if order.ord_type is OrdType.LIMIT else used.price_e13
+        price_e13 = counted_price_e13(order, used.price_e13)
         value, estimated = verdict.order_value_e5, False
         if value is not None and price_e13:
             rate_e13 = value * _RATE_DIVISOR // (order.order_qty_e17 * price_e13)

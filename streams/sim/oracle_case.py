@@ -155,6 +155,8 @@ class Case:
         price = asked.price if asked.limit else quote.price
         if price is None or price <= 0 or asked.qty <= 0:
             return None
+        if not asked.buy:
+            price = max(price, quote.price)  # the market pays a seller no less than it pays others
         return (asked.qty * price * quote.eur_rate).quantize(_MONEY, ROUND_CEILING)
 
     @property

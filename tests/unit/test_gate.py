@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from streams.core.gate import CHECKS, Applies, Situation, apply, decide
-from streams.core.orders import Failure, MsgType, Order, OrdType, ReferencePrice, TradingState
+from streams.core.orders import Failure, MsgType, Order, OrdType, ReferencePrice, Side, TradingState
 from streams.core.reasons import FAILURES, RULES, Reason
 from streams.core.state import BotState
 from streams.core.windows import WindowCounter
@@ -632,6 +632,32 @@ def test_the_value_is_rounded_up() -> None:
 def test_a_market_order_is_valued_at_the_reference_price() -> None:
     order = make_order(ord_type=OrdType.MARKET, price_e13=None, order_qty_e17=qty("0.2"))
     assert decide(order, make_situation()).value_e5 == eur("10800")
+
+
+@pytest.mark.parametrize(
+    ("side", "limit", "value"),
+    [
+        (Side.SELL, "30000", "5400"),
+        (Side.SELL, "59999.99", "5400"),
+        (Side.SELL, "60000", "5400"),
+        (Side.SELL, "90000", "8100"),
+        (Side.BUY, "30000", "2700"),
+        (Side.BUY, "90000", "8100"),
+    ],
+)
+def test_a_sale_counts_at_no_less_than_the_reference_price(side: Side, limit: str, value: str) -> None:
+    order = make_order(side=side, price_e13=price(limit))
+    assert decide(order, make_situation()).value_e5 == eur(value)
+
+
+def test_a_sale_far_below_the_market_cannot_slip_under_the_value_limits() -> None:
+    policy = make_policy(("scope.max_order_value_eur", "5000"), ("risk_controls.price_collar_bps", 9000))
+    order = make_order(side=Side.SELL, price_e13=price("30000"))
+    decision = decide(order, make_situation(policy=policy, daily_value_e5=eur("995000")))
+    assert [failure.reason for failure in decision.failures] == [
+        Reason.MAX_ORDER_VALUE_EXCEEDED,
+        Reason.DAILY_VALUE_LIMIT_EXCEEDED,
+    ]
 
 
 def test_a_value_beyond_the_verdicts_decimal_is_left_out_but_named() -> None:
