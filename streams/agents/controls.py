@@ -30,7 +30,13 @@ _SUBJECT_BYTES_MAX: Final = 64 * 1024
 _ALL: Final = "ALL"
 _COMMAND_AGE_MAX_US: Final = 600_000_000
 _SIGNALS: Final = {Action.HALT: Signal.PERSON_HALT, Action.REDUCE: Signal.PERSON_REDUCE}
-_SEVERITY: Final = {Action.KILL: CRITICAL, Action.HALT: CRITICAL, Action.REVOKE: CRITICAL, Action.REDUCE: WARNING}
+_SEVERITY: Final = {
+    Action.KILL: CRITICAL,
+    Action.HALT: CRITICAL,
+    Action.REVOKE: CRITICAL,
+    Action.REDUCE: WARNING,
+    Action.OVERRIDE: WARNING,
+}
 
 
 class ControlsAgent:
@@ -49,6 +55,7 @@ class ControlsAgent:
             Action.ACKNOWLEDGE: self._acknowledge,
             Action.HALT: self._stop,
             Action.REDUCE: self._stop,
+            Action.OVERRIDE: self._override,
             Action.CLASSIFY: self._advance,
             Action.REPORT: self._advance,
             Action.COMPLETE: self._advance,
@@ -72,11 +79,8 @@ class ControlsAgent:
             self._require_new(command, record.timestamp * 1000)
             if command.scope is Scope.BOT and (record.key or b"") != command.target.encode():
                 raise CommandRefusedError(f"key: {command.target!r} required, is {(record.key or b'')[:64]!r}")
-            handler = self._apply.get(command.action)
-            if handler is None:
-                raise CommandRefusedError(f"action: {', '.join(self._apply)} known here, is {command.action}")
             before = self._state_of(command)
-            text = handler(command, person, record)
+            text = self._apply[command.action](command, person, record)
         except CommandRefusedError as error:
             self._refuse(record, value, signature, error)
             return
@@ -196,6 +200,9 @@ class ControlsAgent:
     def _acknowledge(self, command: Command, person: Person, _record: ConsumerRecord) -> str:
         effect = self._lane.suspensions.acknowledge(command.target) if command.scope is Scope.BOT else ""
         return effect or f"{_scope_key(command)} acknowledged by {person.name}"
+
+    def _override(self, command: Command, person: Person, _record: ConsumerRecord) -> str:
+        return self._lane.overrides.sign(command, person)
 
     def _advance(self, command: Command, person: Person, record: ConsumerRecord) -> str:
         """Take a person's step about an incident."""

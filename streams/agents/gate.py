@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from streams.agents.alerts import CRITICAL, WARNING
+from streams.agents.overrides import details_of
 from streams.core.exposure import FLAT
 from streams.core.gate import Decision, Situation, apply, counted_value_e5, decide, is_entering, remembered_id
 from streams.core.orders import Failure
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from streams.agents.lane import Lane
     from streams.agents.registry import Registered
     from streams.core.orders import Order
+    from streams.core.override import Override
     from streams.core.state import BotState
     from streams.wire.decisions import ScoreDetail
     from streams.wire.registration import Registration
@@ -134,7 +136,9 @@ class GateAgent:
             score=None if score is None else score.value,
             exposure=exposure,
         )
-        decision = decide(order, situation)
+        decision, override = decide(order, situation), None
+        if not decision.approved:
+            decision, override = lane.overrides.lift(order, decision)
         before = bot.trading_state
         apply(order, situation, decision)
         counted_e5 = counted_value_e5(order, decision)
@@ -165,7 +169,9 @@ class GateAgent:
             prepared.signature or None,
             prepared.thumbprint or None,
         )
-        self._write(record, verdict, bot, before, score)
+        self._write(record, verdict, bot, before, score, override)
+        if override is not None:
+            lane.overrides.used(record, order, decision, override)
         if authenticated:
             lane.anomaly.after(order, decision, score)
             lane.breakers.after_order(record, policy, bot, before, score)
@@ -174,17 +180,20 @@ class GateAgent:
         if decision.approved:
             lane.post_trade.on_approval(order, verdict, registration)
             lane.markets.on_approval(record, order.symbol)
-        elif not authenticated:
-            message = f"a message in the name of {order.agent_id} was not signed by it: {decision.failures[0].observed}"
-            cause_us = record.timestamp * 1000
-            lane.alerts.raise_once(WARNING, decision.reason, message, agent_id=order.agent_id, cause_us=cause_us)
-        elif decision.reason in _TOLD:
-            failure = decision.failures[0]
+        else:
+            self._tell(record, order, decision, authenticated=authenticated)
+
+    def _tell(self, record: ConsumerRecord, order: Order, decision: Decision, *, authenticated: bool) -> None:
+        """Tell people of a refusal that needs one of them."""
+        failure, severity = decision.failures[0], _TOLD.get(decision.reason) if authenticated else WARNING
+        if severity is None:
+            return
+        message = f"a message in the name of {order.agent_id} was not signed by it: {failure.observed}"
+        if authenticated:
             what = f"{failure.limit} required, is {failure.observed}"
             message = f"{order.agent_id} does not trade {shown(order.symbol)}: {what}"
-            lane.alerts.raise_once(
-                _TOLD[decision.reason], decision.reason, message, agent_id=order.agent_id, cause_us=appended_us
-            )
+        cause_us = record.timestamp * 1000
+        self._lane.alerts.raise_once(severity, decision.reason, message, agent_id=order.agent_id, cause_us=cause_us)
 
     def _refuse_unregistered(
         self, record: ConsumerRecord, prepared: Prepared, order: Order, registered: Registered | None
@@ -219,7 +228,13 @@ class GateAgent:
         self._write(record, verdict, bot, "ACTIVE" if bot is None else bot.trading_state.value, None)
 
     def _write(
-        self, record: ConsumerRecord, verdict: Verdict, bot: BotState | None, before: str, score: ScoreDetail | None
+        self,
+        record: ConsumerRecord,
+        verdict: Verdict,
+        bot: BotState | None,
+        before: str,
+        score: ScoreDetail | None,
+        override: Override | None = None,
     ) -> None:
         """Append the decision to the log and send the verdict, an approval once it has its proof."""
         lane, agent_id, approved, log_index = self._lane, verdict.agent_id, verdict.approved, verdict.log_index
@@ -244,9 +259,9 @@ class GateAgent:
             None,
             verdict.certificate_sha256.hex()[:64] if verdict.certificate_sha256 else None,
             VERIFIED_BY,
-            None,
+            None if override is None else " ".join(override.signers),
             verdict.reason,
-            _NO_DETAILS,
+            _NO_DETAILS if override is None else details_of(override),
         )
         lane.tally.decided.append(verdict)
         body = encode_verdict_body(verdict)

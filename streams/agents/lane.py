@@ -17,6 +17,7 @@ from streams.agents.journal import Journal
 from streams.agents.kernel_clock import UNKNOWN
 from streams.agents.market_watch import MarketWatch
 from streams.agents.markets import MarketsAgent
+from streams.agents.overrides import OverridesAgent
 from streams.agents.post_trade import PostTradeAgent
 from streams.agents.recent import RecentIds
 from streams.agents.registry import RegistryAgent
@@ -108,6 +109,7 @@ class Lane:
         self.breakers = BreakersAgent(self)
         self.markets = MarketsAgent(self, tables[TableName.CONTROLS])
         self.suspensions = SuspensionsAgent(self)
+        self.overrides = OverridesAgent(self, tables[TableName.CONTROLS])
         self.incidents = IncidentsAgent(self, tables[TableName.INCIDENTS])
         self.heartbeats = HeartbeatsAgent(self)
         self.market_watch = MarketWatch(self, tables[TableName.MARKETS])
@@ -127,6 +129,7 @@ class Lane:
             Kind.GRACE: self.suspensions.on_grace_over,
             Kind.HEARTBEAT: self.heartbeats.on_silence,
             Kind.DUTY: self.incidents.on_overdue,
+            Kind.OVERRIDE: self.overrides.on_over,
         }
 
     def prepare(self, record: ConsumerRecord) -> object:

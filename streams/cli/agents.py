@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,6 +23,8 @@ app = typer.Typer(help="Register bots, stop them, release them.", no_args_is_hel
 ByOption = Annotated[str, typer.Option("--by", help="The person who orders it; their key signs.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why, in the person's words.")]
 BotArgument = Annotated[str, typer.Argument(help="The bot's agent_id.")]
+ScopeArgument = Annotated[str, typer.Argument(help="The bot's agent_id; none for a wider scope.")]
+MarketOption = Annotated[str, typer.Option(help="A market, for all bots.")]
 
 
 @app.command("register")
@@ -65,81 +67,125 @@ def show_command(agent: BotArgument, *, as_json: JsonOption = False) -> None:
     finish(described, ok=bool(described.get("registered")), as_json=as_json, show=show)
 
 
-@app.command("kill")
-def kill_command(
-    agent: Annotated[str, typer.Argument(help="The bot's agent_id; none for a wider scope.")] = "",
-    *,
-    by: ByOption,
-    reason: ReasonOption,
-    market: Annotated[str, typer.Option(help="Stop a market for all bots.")] = "",
-    operator: Annotated[str, typer.Option(help="Stop all bots of an operator.")] = "",
-    everything: Annotated[bool, typer.Option("--all", help="Stop all bots.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Stop a bot, a market, an operator or everything, and show from which offset on it is in force."""
-    _command("KILL", _scope(agent, market, operator, everything=everything), by, reason, as_json=as_json)
+def _add_for_all_scopes(name: str, action: str, text: str) -> None:
+    """Add a command that a bot takes, a market, an operator or everything."""
+
+    @app.command(name, help=text)
+    def command(
+        agent: ScopeArgument = "",
+        *,
+        by: ByOption,
+        reason: ReasonOption,
+        market: MarketOption = "",
+        operator: Annotated[str, typer.Option(help="All bots of an operator.")] = "",
+        everything: Annotated[bool, typer.Option("--all", help="All bots.")] = False,
+        as_json: JsonOption = False,
+    ) -> None:
+        _command(action, _scope(agent, market, operator, everything=everything), by, reason, as_json=as_json)
 
 
-@app.command("release")
-def release_command(
-    agent: Annotated[str, typer.Argument(help="The bot's agent_id; none for a wider scope.")] = "",
-    *,
-    by: ByOption,
-    reason: ReasonOption,
-    market: Annotated[str, typer.Option(help="Release a market.")] = "",
-    operator: Annotated[str, typer.Option(help="Release an operator.")] = "",
-    everything: Annotated[bool, typer.Option("--all", help="Release everything.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Let what was stopped trade again; somebody else than who stopped it must ask."""
-    _command("RELEASE", _scope(agent, market, operator, everything=everything), by, reason, as_json=as_json)
+def _add_for_bot_or_market(name: str, action: str, text: str) -> None:
+    """Add a command that a bot takes or a market."""
+
+    @app.command(name, help=text)
+    def command(
+        agent: ScopeArgument = "",
+        *,
+        by: ByOption,
+        reason: ReasonOption,
+        market: MarketOption = "",
+        as_json: JsonOption = False,
+    ) -> None:
+        _command(action, _scope(agent, market, "", everything=False), by, reason, as_json=as_json)
 
 
-@app.command("revoke")
-def revoke_command(agent: BotArgument, *, by: ByOption, reason: ReasonOption, as_json: JsonOption = False) -> None:
-    """Revoke a bot's certificate for good: the bot does not trade again under this name."""
-    _command("REVOKE", ("BOT", agent), by, reason, as_json=as_json)
+def _add_for_bot(name: str, action: str, text: str) -> None:
+    """Add a command that a bot alone takes."""
+
+    @app.command(name, help=text)
+    def command(agent: BotArgument, *, by: ByOption, reason: ReasonOption, as_json: JsonOption = False) -> None:
+        _command(action, ("BOT", agent), by, reason, as_json=as_json)
 
 
-@app.command("halt")
-def halt_command(
-    agent: Annotated[str, typer.Argument(help="The bot's agent_id; none for a market.")] = "",
-    *,
-    by: ByOption,
-    reason: ReasonOption,
-    market: Annotated[str, typer.Option(help="Halt a market for all bots.")] = "",
-    as_json: JsonOption = False,
-) -> None:
+_add_for_all_scopes(
+    "kill",
+    "KILL",
+    """Stop a bot, a market, an operator or everything, and show from which offset on it is in force.
+
+    Example: portcullis agent kill maker-01 --by ceo@acme --reason "runs away"
+    """,
+)
+_add_for_all_scopes(
+    "release",
+    "RELEASE",
+    """Let what was stopped trade again; somebody else than who stopped it must ask.
+
+    Example: portcullis agent release maker-01 --by compliance_lead@acme --reason "cause found"
+    """,
+)
+_add_for_bot_or_market(
+    "halt",
+    "HALT",
     """Open the breaker of a bot or a market: nothing enters, what is open stays; somebody else must release it.
 
     Example: portcullis agent halt maker-01 --by ceo@acme --reason "odd prices"
-    """
-    _command("HALT", _scope(agent, market, "", everything=False), by, reason, as_json=as_json)
-
-
-@app.command("reduce")
-def reduce_command(
-    agent: Annotated[str, typer.Argument(help="The bot's agent_id; none for a market.")] = "",
-    *,
-    by: ByOption,
-    reason: ReasonOption,
-    market: Annotated[str, typer.Option(help="Let all bots only reduce in a market.")] = "",
-    as_json: JsonOption = False,
-) -> None:
+    """,
+)
+_add_for_bot_or_market(
+    "reduce",
+    "REDUCE",
     """Let a bot, or all in a market, only lower their exposure; somebody else must release it.
 
     Example: portcullis agent reduce --market BTC_USDT --by ceo@acme --reason "venue unstable"
-    """
-    _command("REDUCE", _scope(agent, market, "", everything=False), by, reason, as_json=as_json)
+    """,
+)
+_add_for_bot(
+    "revoke",
+    "REVOKE",
+    """Revoke a bot's certificate for good: the bot does not trade again under this name.
 
-
-@app.command("acknowledge")
-def acknowledge_command(agent: BotArgument, *, by: ByOption, reason: ReasonOption, as_json: JsonOption = False) -> None:
+    Example: portcullis agent revoke maker-01 --by ceo@acme --reason "key leaked"
+    """,
+)
+_add_for_bot(
+    "acknowledge",
+    "ACKNOWLEDGE",
     """Answer an automatic kill in time: the certificate stays suspended and is not revoked.
 
     Example: portcullis agent acknowledge runaway-01 --by cfo@acme --reason "looking at it"
+    """,
+)
+
+
+@app.command("override")
+def override_command(  # noqa: PLR0913 - each is an option of the command
+    agent: BotArgument,
+    *,
+    order_id: Annotated[str, typer.Option("--order", help="The ClOrdID under which the bot will send it.")],
+    market: Annotated[str, typer.Option(help="The market.")],
+    side: Annotated[str, typer.Option(help="BUY or SELL.")],
+    quantity: Annotated[str, typer.Option(help="The quantity, a decimal.")],
+    price: Annotated[str, typer.Option(help="The limit, a decimal; none for a MARKET order.")] = "",
+    by: ByOption,
+    reason: ReasonOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Let one trade of a bot pass the limits on value, volume and price, once and within ten minutes.
+
+    Two people must sign the same trade; the second signature puts it in force. Nothing else is lifted.
+
+    Example: portcullis agent override maker-01 --order exit-1 --market BTC_USDT --side SELL --quantity 2.5
+    --by ceo@acme --reason "close before the fork"
     """
-    _command("ACKNOWLEDGE", ("BOT", agent), by, reason, as_json=as_json)
+    from streams.core.orders import PRICE_SCALE, QTY_SCALE, Side, parse_decimal
+    from streams.core.override import Terms
+
+    try:
+        limit = parse_decimal(price, PRICE_SCALE) if price else None
+        terms = Terms(market, Side(side), parse_decimal(quantity, QTY_SCALE), limit)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    _command("OVERRIDE", ("BOT", agent), by, reason, as_json=as_json, cl_ord_id=order_id, terms=terms)
 
 
 def _scope(agent: str, market: str, operator: str, *, everything: bool) -> tuple[str, str]:
@@ -153,10 +199,11 @@ def _scope(agent: str, market: str, operator: str, *, everything: bool) -> tuple
     return given[0]
 
 
-def _command(action: str, scope: tuple[str, str], by: str, reason: str, *, as_json: bool) -> None:
+def _command(action: str, scope: tuple[str, str], by: str, reason: str, *, as_json: bool, **more: Any) -> None:  # noqa: ANN401
     from streams.wire.commands import Action, Command, Scope
 
-    command = Command(str(uuid.uuid4()), Action(action), Scope(scope[0]), scope[1], reason, by, time.time_ns() // 1000)
+    now_us = time.time_ns() // 1000
+    command = Command(str(uuid.uuid4()), Action(action), Scope(scope[0]), scope[1], reason, by, now_us, **more)
     order(command, as_json=as_json)
 
 

@@ -19,7 +19,7 @@ from streams.core.reasons import Reason
 from streams.core.situation import Applies, Check, Facts, Situation, is_entering
 from streams.core.texts import shown, time_text
 
-_ID_RULE: Final = "1 to 50 of A-Z a-z 0-9 . _ -"
+ID_RULE: Final = "1 to 50 of A-Z a-z 0-9 . _ -"
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,50}")
 _NEW: Final = MsgType.NEW_ORDER_SINGLE
 _LIMIT: Final = OrdType.LIMIT
@@ -32,12 +32,12 @@ def is_well_formed_id(cl_ord_id: str) -> bool:
 
 def _bad_identifier(order: Order) -> tuple[str, str] | None:
     if _ID.fullmatch(order.cl_ord_id) is None:
-        return _ID_RULE, f"cl_ord_id={shown(order.cl_ord_id)}"
+        return ID_RULE, f"cl_ord_id={shown(order.cl_ord_id)}"
     original = order.orig_cl_ord_id
     if order.msg_type is _NEW:
         return None if original is None else ("none for a new order", f"orig_cl_ord_id={shown(original)}")
     if original is None or _ID.fullmatch(original) is None:
-        return _ID_RULE, f"orig_cl_ord_id={'none' if original is None else shown(original)}"
+        return ID_RULE, f"orig_cl_ord_id={'none' if original is None else shown(original)}"
     return None
 
 

@@ -8,7 +8,7 @@ since other verdicts would have led elsewhere. Under the policy that was in forc
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streams.core.anomaly import (
@@ -22,6 +22,7 @@ from streams.core.anomaly import (
 from streams.core.breaker import Signal
 from streams.core.gate import Decision, Situation, apply, counted_value_e5, decide, is_entering, remembered_id
 from streams.core.orders import ReferencePrice, TradingState
+from streams.core.override import LIFTED
 from streams.core.reasons import FAILURES, Reason
 from streams.core.situation import counted_price_e13, value_e5
 from streams.core.state import BotState
@@ -164,6 +165,8 @@ class Course:
             exposure=past.holding.of(order.symbol),
         )
         decision = _with_given(decide(order, situation), given)
+        if verdict.approved and verdict.failures and all(f.reason in LIFTED for f in decision.failures):
+            decision = replace(decision, approved=True, reason=Reason.NONE)  # two people had signed for this order
         if verdict.approved:
             past.holding.approved(order)
         apply(order, situation, decision)

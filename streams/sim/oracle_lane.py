@@ -18,6 +18,7 @@ from streams.sim.oracle_history import (
     read_asked,
     read_registration,
 )
+from streams.sim.oracle_people import People
 from streams.sim.oracle_rules import decide_again, remember
 from streams.wire.avro import Schema, body_of, decode
 from streams.wire.headers import SIGNATURE, THUMBPRINT, find_headers
@@ -58,15 +59,13 @@ class Lane:
         self._world = world
         self._findings = world.findings
         self._bots: dict[str, Past] = {}
-        self._kills: dict[str, set[str]] = {}  # scope and target → who killed
-        self._stops: dict[str, set[str]] = {}  # market → who halted or reduced it
-        self._early: dict[str, list[Fields]] = {}  # commands for bots that are not registered yet
+        self._people = People(world.findings, self._bots)
         self._owed: tuple[str, str] | None = None  # a change of state that must be logged next: bot, state
         self._markets: dict[str, tuple[str, int]] = {}  # what this lane said last: state, open until
         self._books: dict[str, Book] = {}
         self._events: dict[str, Callable[[Fields, str], None]] = {
             "AGENT_REGISTERED": self._register,
-            "COMMAND_APPLIED": self._command,
+            "COMMAND_APPLIED": self._people.take,
             "BREAKER_CHANGED": self._breaker,
             "CERTIFICATE_SUSPENDED": self._suspend,
             "DEADLINE_PASSED": self._deadline,
@@ -158,7 +157,7 @@ class Lane:
             past=past,
             quote=quote,
             identity=_identity(request, past),
-            killed=any(scope in self._kills for scope in scopes),
+            killed=self._people.is_killed(scopes),
             market_state=market_state,
             lowers=asked.entering and self._book(asked.agent_id).lowers(asked),
             # Only the worker knows whether its reader had caught up; refusing for it is safe, so it is believed.
@@ -198,15 +197,18 @@ class Lane:
         case = next((one for one in cases if [f.code for f in decide_again(one)] == said), cases[0])
         expected = decide_again(case)
         findings, past, asked = self._findings, case.past, case.asked
-        self._compare(verdict, expected, place)
+        signed = self._people.lifted_by(asked, expected)
+        self._compare(verdict, expected, place, lifted=signed is not None)
+        findings.check("override", place, None if signed is None else " ".join(signed.people), event["approved_by"])
         findings.check("policy", place, past.rules.digest.hex(), (verdict["policy_sha256"] or b"").hex())
         findings.check("order_value", place, case.shown_value, decimal(verdict["order_value"], 5))
         if (asked.score is not None) is not (case.genuine and asked.entering):
             findings.note("score", place, "one for each authenticated order and for no other message", asked.score)
         before = past.state
         findings.check("state_before", place, before, event["state_before"])
-        remember(case, expected[0].code if expected else "NONE")
-        if not expected:
+        refused = bool(expected) and signed is None
+        remember(case, expected[0].code if refused else "NONE")
+        if not refused:
             self._book(asked.agent_id).approve(asked)
         findings.check("state_after", place, past.state, event["state_after"])
         received_us = max(case.received_us, past.received_us)
@@ -214,12 +216,13 @@ class Lane:
         if past.state != before:
             self._owed = asked.agent_id, past.state
 
-    def _compare(self, verdict: Fields, expected: tuple[Finding, ...], place: str) -> None:
-        """Compare a verdict with the checks that must fail."""
+    def _compare(self, verdict: Fields, expected: tuple[Finding, ...], place: str, *, lifted: bool = False) -> None:
+        """Compare a verdict with the checks that must fail; `lifted`: and that an override lets pass all the same."""
         findings, failures = self._findings, verdict["failures"]
         codes, found = [f.code for f in expected], [failure["reason"] for failure in failures]
-        findings.check("verdict", place, "REJECTED" if expected else "APPROVED", verdict["decision"])
-        findings.check("reason", place, codes[0] if codes else "NONE", verdict["reason"])
+        refused = bool(codes) and not lifted
+        findings.check("verdict", place, "REJECTED" if refused else "APPROVED", verdict["decision"])
+        findings.check("reason", place, codes[0] if refused else "NONE", verdict["reason"])
         if codes != found:
             findings.note("failures", place, codes, found)
             return
@@ -263,6 +266,8 @@ class Lane:
 
     def _deadline(self, event: Fields, place: str) -> None:
         """Take what the clock has decided: it must have been due, and nothing may have stopped it."""
+        if event["details"]["deadline"] == "OVERRIDE":
+            self._people.over(event, place)
         past, kind = self._bots.get(event["agent_id"]), event["details"]["deadline"]
         if past is None:
             return
@@ -292,52 +297,7 @@ class Lane:
         known = self._bots.get(agent_id)
         self._bots[agent_id] = read_registration(event["subject"], known)
         if known is None:
-            for command in self._early.pop(agent_id, ()):
-                self._command_bot(command, self._bots[agent_id], place)
-
-    def _command(self, event: Fields, place: str) -> None:
-        """Take an applied command."""
-        command = decode(Schema.COMMAND, event["subject"])
-        if command["scope"] != "BOT":
-            self._command_wide(command, place)
-        elif (past := self._bots.get(command["target"])) is not None:
-            self._command_bot(command, past, place)
-        else:
-            self._early.setdefault(command["target"], []).append(command)
-
-    def _command_wide(self, command: Fields, place: str) -> None:
-        scope = f"{command['scope']} {command['target']}".strip()
-        if command["action"] == "KILL":
-            self._kills.setdefault(scope, set()).add(command["issued_by"])
-        elif command["action"] in ("HALT", "REDUCE"):
-            self._stops.setdefault(scope, set()).add(command["issued_by"])
-        elif command["action"] == "RELEASE":
-            stoppers = self._kills.pop(scope, set()) | self._stops.pop(scope, set())
-            self._check_two_people(command, stoppers, place)
-
-    def _command_bot(self, command: Fields, past: Past, place: str) -> None:
-        action = command["action"]
-        if action in ("KILL", "HALT", "REDUCE"):
-            past.stopped_by.add(command["issued_by"])
-        if action == "KILL":
-            past.killed = past.halted = True
-        elif action == "HALT":
-            past.halted = True
-        elif action == "REDUCE":
-            past.hold()
-        elif action == "REVOKE":
-            past.revoked, past.grace_us = True, None
-        elif action == "ACKNOWLEDGE":
-            past.grace_us = None
-        elif action == "RELEASE":
-            self._check_two_people(command, past.stopped_by, place)
-            past.release()
-
-    def _check_two_people(self, command: Fields, killers: set[str], place: str) -> None:
-        """Invariant 8: nobody releases their own kill."""
-        person = command["issued_by"]
-        if person in killers:
-            self._findings.note("8 two people", place, f"somebody else than {person} to release", person)
+            self._people.met(agent_id, place)
 
 
 def _identity(request: Stored, past: Past) -> str:

@@ -5,25 +5,27 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum, unique
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from streams.core.documents import MARKET, NAME
 from streams.core.errors import PortcullisError
 from streams.core.incident import CLASSIFICATIONS, REPORTS
-from streams.wire.avro import DecodeError, Schema, body_of, decode, encode
+from streams.core.limits import ID_RULE, is_well_formed_id
+from streams.core.orders import Side
+from streams.core.override import Terms
+from streams.wire.avro import DecodeError, Schema, body_of, decode, encode, from_decimal, to_decimal
 from streams.wire.headers import SIGNATURE, THUMBPRINT, Header
 from streams.wire.signatures import COMMAND_TYPE, is_valid, sign
 from streams.wire.trust import Person, Role, TrustStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from streams.wire.keys import SigningKey
 
 COMMAND_BYTES_MAX: Final = 48 * 1024
 DOCUMENT_BYTES_MAX: Final = 32 * 1024
 _REASON_CHARS_MAX: Final = 500
-_CL_ORD_ID_CHARS_MAX: Final = 64
 
 
 @unique
@@ -66,12 +68,12 @@ _NEEDED_ROLE: Final = {
 }
 # What an action takes beside scope, target and reason; what it does not take must not be there.
 _TAKES: Final = {
-    Action.OVERRIDE: ("cl_ord_id",),
+    Action.OVERRIDE: ("cl_ord_id", "terms"),
     Action.CLASSIFY: ("incident_id", "stage"),
     Action.REPORT: ("incident_id", "stage"),
     Action.COMPLETE: ("incident_id", "document"),
 }
-_MORE: Final = ("cl_ord_id", "incident_id", "stage", "document")
+_MORE: Final = ("cl_ord_id", "terms", "incident_id", "stage", "document")
 _STAGES: Final = {Action.CLASSIFY: CLASSIFICATIONS, Action.REPORT: REPORTS}
 _SCOPES: Final = {
     Action.OVERRIDE: (Scope.BOT,),
@@ -84,7 +86,7 @@ _TARGETS: Final = {Scope.BOT: NAME, Scope.MARKET: MARKET, Scope.OPERATOR: NAME, 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A person's order; `issued_at_us` in microseconds UTC, `target` empty for ALL; the last four as `_TAKES` says."""
+    """A person's order; `issued_at_us` in microseconds UTC, `target` empty for ALL; the last five as `_TAKES` says."""
 
     command_id: str
     action: Action
@@ -94,6 +96,7 @@ class Command:
     issued_by: str
     issued_at_us: int
     cl_ord_id: str | None = None
+    terms: Terms | None = None
     incident_id: str | None = None
     stage: str | None = None
     document: bytes | None = None
@@ -116,6 +119,7 @@ def encode_command(command: Command) -> bytes:
             "issued_by": command.issued_by,
             "issued_at": command.issued_at_us,
             **{name: getattr(command, name) for name in _MORE},
+            "terms": None if command.terms is None else _encoded(command.terms),
         },
     )
 
@@ -150,6 +154,7 @@ def read_command(value: bytes) -> Command:
     """Read a framed command; who gave it is for `check_command` to say. Raises: CommandRefusedError."""
     try:
         record = decode(Schema.COMMAND, value, bytes_max=COMMAND_BYTES_MAX)
+        record["terms"] = None if record["terms"] is None else _decoded(record["terms"])
     except DecodeError as error:
         raise CommandRefusedError(f"command: {error.text}") from None
     return Command(
@@ -161,6 +166,25 @@ def read_command(value: bytes) -> Command:
         issued_by=record["issued_by"],
         issued_at_us=record["issued_at"],
         **{name: record[name] for name in _MORE},
+    )
+
+
+def _encoded(terms: Terms) -> dict[str, Any]:
+    return {
+        "symbol": terms.symbol,
+        "side": terms.side.value,
+        "order_qty": to_decimal(terms.order_qty_e17),
+        "price": None if terms.price_e13 is None else to_decimal(terms.price_e13),
+    }
+
+
+def _decoded(record: Mapping[str, Any]) -> Terms:
+    price = record["price"]
+    return Terms(
+        symbol=record["symbol"],
+        side=Side(record["side"]),
+        order_qty_e17=from_decimal("order_qty", record["order_qty"]),
+        price_e13=None if price is None else from_decimal("price", price),
     )
 
 
@@ -194,8 +218,10 @@ def _more_problems(command: Command) -> Iterator[str]:
         if (value is not None) != (name in taken):
             required = "one" if name in taken else "none"
             yield f"{name}: {required} required for {command.action}, is {ascii(value)[:80]}"
-    if command.cl_ord_id is not None and not 1 <= len(command.cl_ord_id) <= _CL_ORD_ID_CHARS_MAX:
-        yield f"cl_ord_id: 1 to {_CL_ORD_ID_CHARS_MAX} characters required, has {len(command.cl_ord_id)}"
+    if command.cl_ord_id is not None and not is_well_formed_id(command.cl_ord_id):
+        yield f"cl_ord_id: {ID_RULE} required, is {command.cl_ord_id[:80]!a}"
+    if command.terms is not None:
+        yield from _terms_problems(command.terms)
     if command.incident_id is not None and not NAME.fullmatch(command.incident_id):
         yield f"incident_id: {NAME.pattern} required, is {command.incident_id[:80]!a}"
     stages = _STAGES.get(command.action, ())
@@ -203,3 +229,12 @@ def _more_problems(command: Command) -> Iterator[str]:
         yield f"stage: {' or '.join(stages)} required for {command.action}, is {command.stage[:80]!a}"
     if command.document is not None and not 1 <= len(command.document) <= DOCUMENT_BYTES_MAX:
         yield f"document: 1 to {DOCUMENT_BYTES_MAX} bytes required, has {len(command.document)}"
+
+
+def _terms_problems(terms: Terms) -> Iterator[str]:
+    if not MARKET.fullmatch(terms.symbol):
+        yield f"terms.symbol: {MARKET.pattern} required, is {terms.symbol[:80]!a}"
+    if terms.order_qty_e17 <= 0:
+        yield f"terms.order_qty: above 0 required, is {terms.order_qty_e17} e-17"
+    if terms.price_e13 is not None and terms.price_e13 <= 0:
+        yield f"terms.price: above 0 required, is {terms.price_e13} e-13"

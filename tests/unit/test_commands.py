@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from streams.wire.avro import Schema, body_of, decode, encode
+from streams.core.orders import Side
+from streams.core.override import Terms
+from streams.wire.avro import Schema, body_of, decode, encode, to_decimal
 from streams.wire.commands import (
     COMMAND_BYTES_MAX,
     DOCUMENT_BYTES_MAX,
@@ -22,7 +24,7 @@ from streams.wire.commands import (
 from streams.wire.keys import SigningKey
 from streams.wire.signatures import COMMAND_TYPE, ORDER_TYPE, sign
 from streams.wire.trust import Role, TrustStore
-from tests.gate_world import NOON, us
+from tests.gate_world import NOON, price, qty, us
 from tests.wire_world import new_key, person_of
 
 ALL_ROLES = frozenset(Role)
@@ -32,9 +34,10 @@ CFO_DIGEST, CFO = person_of("cfo@acme", CFO_KEY, frozenset({Role.KILL}))
 SIGNER = SigningKey("ceo@acme", CEO_KEY, CEO_DIGEST)
 TRUST = TrustStore({}, {}, (), (), {CEO_DIGEST: CEO, CFO_DIGEST: CFO})
 KILL = Command("c-1", Action.KILL, Scope.BOT, "bot-1", "runaway orders", "ceo@acme", NOON)
+TERMS = Terms("BTC_USDT", Side.SELL, qty("2.5"), price("60000"))
 # What an action takes beside the fields of all, and the scopes that it can have; all where it is not named.
 MORE: dict[Action, dict[str, Any]] = {
-    Action.OVERRIDE: {"cl_ord_id": "order-7"},
+    Action.OVERRIDE: {"cl_ord_id": "order-7", "terms": TERMS},
     Action.CLASSIFY: {"incident_id": "0-7", "stage": "MAJOR"},
     Action.REPORT: {"incident_id": "0-7", "stage": "INITIAL_REPORT"},
     Action.COMPLETE: {"incident_id": "0-7", "document": b"{}"},
@@ -52,7 +55,11 @@ ROLES = {
     Action.REPORT: Role.INCIDENT,
     Action.COMPLETE: Role.INCIDENT,
 }
-OVERRIDE = replace(KILL, action=Action.OVERRIDE, cl_ord_id="order-7")
+OVERRIDE = replace(KILL, action=Action.OVERRIDE, cl_ord_id="order-7", terms=TERMS)
+
+
+def override(**changes: Any) -> dict[str, Any]:
+    return {"action": Action.OVERRIDE, "cl_ord_id": "order-7", "terms": TERMS} | changes
 
 
 def check(command: Command, signer: SigningKey = SIGNER, trust: TrustStore = TRUST) -> Command:
@@ -142,8 +149,14 @@ def test_a_command_in_somebody_elses_name_is_refused() -> None:
         ({"reason": "a\nb"}, "reason: printable text of 1 to 500 characters required, has 3"),
         ({"reason": "x" * 501}, "reason: printable text of 1 to 500 characters required, has 501"),
         ({"cl_ord_id": "order-7"}, "cl_ord_id: none required for KILL, is 'order-7'"),
-        ({"action": Action.OVERRIDE}, "cl_ord_id: one required for OVERRIDE, is None"),
-        ({"action": Action.OVERRIDE, "cl_ord_id": ""}, "cl_ord_id: 1 to 64 characters required, has 0"),
+        ({"action": Action.OVERRIDE, "terms": TERMS}, "cl_ord_id: one required for OVERRIDE, is None"),
+        ({"action": Action.OVERRIDE, "cl_ord_id": "order-7"}, "terms: one required for OVERRIDE, is None"),
+        ({"terms": TERMS}, "terms: none required for KILL, is "),
+        (override(cl_ord_id=""), "cl_ord_id: 1 to 50 of A-Z a-z 0-9 . _ - required, is ''"),
+        (override(cl_ord_id="x" * 51), "cl_ord_id: 1 to 50 of A-Z a-z 0-9 . _ - required, is 'xxx"),
+        (override(terms=replace(TERMS, symbol="btc")), "terms.symbol: "),
+        (override(terms=replace(TERMS, order_qty_e17=0)), "terms.order_qty: above 0 required, is 0 e-17"),
+        (override(terms=replace(TERMS, price_e13=-1)), "terms.price: above 0 required, is -1 e-13"),
         ({"incident_id": "0-7"}, "incident_id: none required for KILL, is '0-7'"),
         ({"action": Action.COMPLETE, "document": b"{}"}, "incident_id: one required for COMPLETE, is None"),
         (
@@ -158,7 +171,6 @@ def test_a_command_in_somebody_elses_name_is_refused() -> None:
             {"action": Action.REPORT, "incident_id": "0 7", "stage": "FINAL_REPORT"},
             "incident_id: [A-Za-z0-9._-]{1,64} required, is '0 7'",
         ),
-        ({"action": Action.OVERRIDE, "cl_ord_id": "x" * 65}, "cl_ord_id: 1 to 64 characters required, has 65"),
         ({"issued_at_us": us("2019-12-31T23:59:59+00:00")}, "issued_at: "),
         ({"issued_at_us": us("2050-01-01T00:00:01+00:00")}, "issued_at: "),
         ({"issued_at_us": -(2**63)}, "issued_at: "),
@@ -204,6 +216,12 @@ def test_a_command_is_what_its_schema_says() -> None:
         "issued_by": "ceo@acme",
         "issued_at": NOON,
         "cl_ord_id": "order-7",
+        "terms": {
+            "symbol": "BTC_USDT",
+            "side": "SELL",
+            "order_qty": to_decimal(TERMS.order_qty_e17),
+            "price": to_decimal(price("60000")),
+        },
         "incident_id": None,
         "stage": None,
         "document": None,
