@@ -17,9 +17,9 @@ from streams.core.incident_rules import IncidentRules, parse_rules
 from streams.core.market import MarketProfile
 from streams.core.state import BotState
 from streams.engine.app import create_app
-from streams.engine.options import EngineOptions
+from streams.engine.options import EngineOptions, LaneTopics
 from streams.engine.reader import LatestReader
-from streams.names import LANE_SOURCES, TableName, Topic
+from streams.names import LANE_OUTPUTS, LANE_SOURCES, TableName, Topic
 from streams.resources import resource
 from streams.wire.log_keys import log_signers
 from streams.wire.trust import load_trust
@@ -131,11 +131,14 @@ def build_app(settings: Settings, topology: Topology) -> EngineApp:
     references.attach(live)
     app = create_app(
         _options(settings, topology),
-        sources=[services.topic(topic) for topic in LANE_SOURCES],
-        factory=lambda partition, tables, outputs: Lane(partition, tables, outputs, services),
+        LaneTopics(
+            sources=[services.topic(topic) for topic in LANE_SOURCES],
+            outputs=[services.topic(topic) for topic in LANE_OUTPUTS],
+            patient=frozenset((services.topic(Topic.MARKETS_REFERENCE),)),
+        ),
+        lambda partition, tables, outputs: Lane(partition, tables, outputs, services),
         services=readers,
         ready=live,
-        patient=[services.topic(Topic.MARKETS_REFERENCE)],
     )
     _declare_tables(app)
     _declare_agents(app, settings.topic_prefix)

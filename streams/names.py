@@ -40,6 +40,21 @@ LANE_SOURCES = (
     Topic.ORDERS_REQUESTED,
 )
 
+# What it writes, beside the changelogs of its tables.
+LANE_OUTPUTS = (
+    Topic.ORDERS_APPROVED,
+    Topic.ORDERS_REJECTED,
+    Topic.ORDERS_DEAD_LETTER,
+    Topic.AGENTS_REVOCATIONS,
+    Topic.RISK_CIRCUIT_BREAKERS,
+    Topic.RISK_ALERTS,
+    Topic.RISK_INCIDENTS,
+    Topic.VENUE_COMMANDS,
+    Topic.AUDIT_EVENTS,
+    Topic.AUDIT_CHECKPOINTS,
+    Topic.REPORTS_REGULATOR,
+)
+
 
 @unique
 class TableName(StrEnum):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,16 +28,20 @@ def worker_command(*, succeeds: SucceedsOption = None) -> None:
     """
     from streams import topics
     from streams.app import build_app
-    from streams.engine.worker import run_worker, succeed
+    from streams.engine.succession import Predecessor
+    from streams.engine.worker import run_worker
 
     settings = load_settings()
     set_up_logs(settings, "worker")
     settings.require_cluster()
-    topology = topics.load_topology(prefix=settings.topic_prefix)
-    app = build_app(settings, topology)
-    if succeeds is not None:
-        succeed(succeeds)
-    with _watched(app, settings):
+    with ExitStack() as running:
+        predecessor = None if succeeds is None else running.enter_context(Predecessor(succeeds))
+        app = build_app(settings, topics.load_topology(prefix=settings.topic_prefix))
+        watched = _watched(app, settings)
+        if predecessor is None:
+            running.enter_context(watched)
+        else:  # which has the port as long as it runs
+            app.succeed(predecessor, then=lambda: running.enter_context(watched))
         sys.exit(run_worker(app))
 
 

@@ -11,9 +11,10 @@ from faust.types import TP
 from yarl import URL
 
 from streams.engine.engine import Engine
-from streams.engine.exits import StopProcess, stop_process
+from streams.engine.exits import EngineError, ExitCode, StopProcess, stop_process
 from streams.engine.lane import LaneContext
 from streams.engine.recovery import Recovery
+from streams.engine.succession import Succession
 from streams.engine.tables import LaneTable
 from streams.engine.transport import Transport
 from streams.engine.verify import VerifyPool
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from mode import ServiceT
 
     from streams.engine.application import ApplicationFactory
-    from streams.engine.options import EngineOptions
+    from streams.engine.options import EngineOptions, LaneTopics
+    from streams.engine.succession import Predecessor
 
 
 class BatchTopic(FaustTopic):  # type: ignore[misc]
@@ -67,6 +69,7 @@ class EngineApp(faust.App):  # type: ignore[misc]
     options: EngineOptions
     engine: Engine
     services: Sequence[ServiceT]
+    succession: Succession | None = None
     worker_loop: asyncio.AbstractEventLoop | None = None
     """The loop on which it runs, once it does."""
 
@@ -87,6 +90,24 @@ class EngineApp(faust.App):  # type: ignore[misc]
                 found[topic] = max(0, end - offset)
         return found
 
+    def succeed(self, predecessor: Predecessor, *, then: Callable[[], object]) -> None:
+        """Take over from a running worker once all is prepared; `then` is called when that one is gone."""
+        self.succession = Succession(predecessor, self.options, self.tables, self.engine, then)
+
+    async def take_over(self, prepare: Callable[[], Awaitable[object]]) -> None:
+        """Take over from the predecessor, where there is one; called when nothing but the join is left to do.
+
+        `prepare`: what the join begins with.
+        """
+        succession, self.succession = self.succession, None
+        if succession is not None:
+            try:
+                await prepare()
+                await succession.take_over()
+            except Exception as error:  # noqa: BLE001 - Faust would go on without a subscription
+                code = error.code if isinstance(error, EngineError) else ExitCode.LANE_FAILURE
+                self.engine.fail(code, "succession", error)
+
     async def on_stop(self) -> None:
         """Finish the transactions in flight, then stop."""
         await self.engine.close()
@@ -102,18 +123,16 @@ class EngineApp(faust.App):  # type: ignore[misc]
 
 def create_app(
     options: EngineOptions,
-    *,
-    sources: Sequence[str],
+    topics: LaneTopics,
     factory: ApplicationFactory,
+    *,
     services: Sequence[ServiceT] = (),
     ready: Callable[[], bool] = lambda: True,
     stop: StopProcess = stop_process,
-    patient: Iterable[str] = (),
 ) -> EngineApp:
-    """Return a Faust app that reads `sources`, given in order of urgency, in one lane per partition number.
+    """Return a Faust app with one lane per partition number.
 
-    `services` run beside it, as `LatestReader`. Lanes decide nothing until `ready` first returns true. Records of the
-    `patient` sources wait a moment for others.
+    `services` run beside it, as `LatestReader`. Lanes decide nothing until `ready` first returns true.
     """
     app = EngineApp(
         options.app_id,
@@ -142,9 +161,16 @@ def create_app(
     app.transport = app.producer_transport = Transport(app.conf.broker_consumer, app)
     tables: Mapping[str, LaneTable] = app.tables
     pool = VerifyPool(options.verify_threads)
-    app.engine = Engine(
-        LaneContext(options, tuple(sources), factory, tables, pool, _latched(ready), stop, frozenset(patient))
+    context = LaneContext(
+        options=options,
+        topics=topics,
+        factory=factory,
+        tables=tables,
+        pool=pool,
+        ready=_latched(ready),
+        stop=stop,
     )
+    app.engine = Engine(context)
     return app
 
 

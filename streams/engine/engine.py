@@ -40,12 +40,13 @@ class Engine:
     """Owns the lanes; all methods run on the worker's main loop."""
 
     def __init__(self, context: LaneContext) -> None:
-        self.urgency = {topic: urgency for urgency, topic in enumerate(context.sources)}
+        self.urgency = {topic: urgency for urgency, topic in enumerate(context.topics.sources)}
         """Of each source topic; the lower the number, the sooner its records are decided."""
         self.revocations = 0
         """How often partitions were taken away; tells a position that was asked for before from one after."""
         self._context = context
         self._lanes: dict[int, Lane] = {}
+        self._prepared: dict[int, Lane] = {}
 
     @property
     def lanes(self) -> Mapping[int, Lane]:
@@ -74,25 +75,35 @@ class Engine:
         return {
             TP(topic, lane.partition): Grant(room, lane.epoch)
             for lane in self._lanes.values()
-            for topic in self._context.sources
+            for topic in self._context.topics.sources
             if (room := lane.room(topic))
         }
 
     def is_unbounded(self, grants: Mapping[TP, Grant]) -> bool:
         """Tell whether no source partition of this worker is missing among the grants."""
-        return len(grants) >= len(self._lanes) * len(self._context.sources)
+        return len(grants) >= len(self._lanes) * len(self._context.topics.sources)
 
     async def revoke(self) -> None:
         """Stop deciding, and wait for the transactions in flight."""
         self.revocations += 1
         await asyncio.gather(*(lane.drain() for lane in self._lanes.values()))
 
+    async def prepare(self, partitions: Iterable[int]) -> None:
+        """Connect the lanes of partitions that are expected; whoever has them now is not disturbed."""
+        self._prepared = {number: Lane(self._context, number) for number in partitions}
+        await asyncio.gather(*(lane.connect() for lane in self._prepared.values()))
+
     async def assign(self, assigned: Iterable[TP]) -> None:
         """Give up the partitions that went away, and take over the new ones."""
         partitions = self._partitions_of(assigned)
         gone = [self._lanes.pop(number) for number in self._lanes.keys() - partitions]
         await asyncio.gather(*(lane.close() for lane in gone))
-        new = {number: Lane(self._context, number) for number in partitions - self._lanes.keys()}
+        await asyncio.gather(*(lane.close() for number, lane in self._prepared.items() if number not in partitions))
+        new = {
+            number: self._prepared.get(number) or Lane(self._context, number)
+            for number in partitions - self._lanes.keys()
+        }
+        self._prepared.clear()
         try:
             await asyncio.gather(*(lane.start() for lane in new.values()))
         except Exception as error:  # noqa: BLE001 - Faust would go on without the lane
@@ -110,7 +121,7 @@ class Engine:
         """Start the lanes, or let them go on; their tables have been restored."""
         try:
             for number, lane in self._lanes.items():
-                own = {topic: positions[TP(topic, number)] for topic in self._context.sources}
+                own = {topic: positions[TP(topic, number)] for topic in self._context.topics.sources}
                 lane.position(
                     {topic: position.offset for topic, position in own.items()},
                     fresh=not any(position.committed for position in own.values()),
@@ -128,7 +139,7 @@ class Engine:
     async def close(self) -> None:
         """Drain and close all lanes."""
         await self.revoke()
-        lanes, self._lanes = list(self._lanes.values()), {}
+        lanes, self._lanes, self._prepared = [*self._lanes.values(), *self._prepared.values()], {}, {}
         await asyncio.gather(*(lane.close() for lane in lanes))
         self._context.pool.close()
 

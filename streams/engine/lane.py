@@ -22,7 +22,7 @@ from streams.engine.transactions import TransactionalProducer
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from streams.engine.options import EngineOptions
+    from streams.engine.options import EngineOptions, LaneTopics
     from streams.engine.tables import LaneTable
     from streams.engine.verify import VerifyPool
 
@@ -37,15 +37,12 @@ class LaneContext:
     """What all lanes of a worker share."""
 
     options: EngineOptions
-    sources: Sequence[str]
-    """Source topics, the most urgent first."""
+    topics: LaneTopics
     factory: ApplicationFactory
     tables: Mapping[str, LaneTable]
     pool: VerifyPool
     ready: Callable[[], bool]
     stop: StopProcess
-    patient: frozenset[str] = frozenset()
-    """Source topics whose records may wait a moment for others, so that they cost few transactions of their own."""
 
 
 class Lane:
@@ -58,10 +55,11 @@ class Lane:
         self._context = context
         chunk = min(CHUNK_RECORDS, context.options.batch_records_max)
         self._queues = {
-            topic: SourceQueue(urgency, chunk_records=chunk) for urgency, topic in enumerate(context.sources)
+            topic: SourceQueue(urgency, chunk_records=chunk) for urgency, topic in enumerate(context.topics.sources)
         }
         self._outputs = Outputs()
-        self._producer = TransactionalProducer(context.options, partition)
+        written = {table.changelog_topic_name for table in context.tables.values()}.union(context.topics.outputs)
+        self._producer = TransactionalProducer(context.options, partition, written)
         self.transactions = 0
         self.transaction_s = 0.0
         """Time spent in transactions, all together."""
@@ -91,6 +89,10 @@ class Lane:
         return {
             topic: queue.taken if queue.committed is None else queue.committed for topic, queue in self._queues.items()
         }
+
+    async def connect(self) -> None:
+        """Prepare to take over the partition, of which this disturbs nothing."""
+        await self._producer.connect()
 
     async def start(self) -> None:
         """Take over the partition: from here on no other process can write for it."""
@@ -143,7 +145,7 @@ class Lane:
         prepare, pool = self._application.prepare, self._context.pool
         queue = self._queues[batch.tp.topic]
         queue.put(batch, lambda records: pool.submit(prepare, records, urgency=queue.urgency))
-        if batch.tp.topic in self._context.patient:
+        if batch.tp.topic in self._context.topics.patient:
             asyncio.get_running_loop().call_later(_PATIENCE_S, self._arrived.set)
         elif batch.more:
             asyncio.get_running_loop().call_later(_MORE_WAIT_S, self._arrived.set)

@@ -8,7 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneTopics:
+    """What lanes read and write, beside the changelogs of their tables."""
+
+    sources: Sequence[str]
+    """The most urgent first."""
+    outputs: Sequence[str]
+    patient: frozenset[str] = frozenset()
+    """Sources whose records may wait a moment for others, so that they cost few transactions of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -280,12 +280,11 @@ class LaneTable(faust.Table):  # type: ignore[misc]
         rows = self._partitions.get(tp.partition)
         return None if rows is None or rows.position < 0 else rows.position
 
-    async def on_rebalance(self, assigned: set[TP], revoked: set[TP], *_: object) -> None:
-        """Drop the rows of exactly those partitions that went away."""
+    async def on_rebalance(self, assigned: set[TP], *_: object) -> None:
+        """Drop the rows of exactly those partitions that are not, or no longer, this worker's."""
         topic = self.changelog_topic_name
-        for tp in revoked:
-            if tp.topic == topic and tp not in assigned:
-                self._drop(tp.partition)
+        for number in self._partitions.keys() - {tp.partition for tp in assigned if tp.topic == topic}:
+            self._drop(number)
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
         """Nothing to rebuild: rows are derived from nothing but their records."""

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import aiokafka
 import aiokafka.producer.sender
 from aiokafka import TopicPartition
+from aiokafka.client import ConnectionGroup, CoordinationType
 from aiokafka.errors import BrokerResponseError, InvalidProducerEpoch, KafkaConnectionError, KafkaError, ProducerFenced
 
 from streams.engine.exits import EngineError, ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from aiokafka.producer.message_accumulator import BatchBuilder
 
@@ -48,29 +49,48 @@ class TransactionalProducer:
     knows its partitions and group before the batch is there, which takes two of five round trips out of its way.
     """
 
-    def __init__(self, options: EngineOptions, partition: int) -> None:
+    def __init__(self, options: EngineOptions, partition: int, topics: Collection[str] = ()) -> None:
+        """Prepare a producer; `topics` are those that it will write."""
         self.partition = partition
         self._options = options
+        self._topics = topics
+        self._connected: Any = None
         self._producer: Any = None
         self._committed_at = 0.0
         self._idle_timer: asyncio.TimerHandle | None = None
         self._idle_end: asyncio.Task[None] | None = None
 
-    async def open(self) -> None:
-        """Take over the partition: fences the writer before us and ends its transaction."""
-        while self._producer is None:
+    async def connect(self) -> None:
+        """Do what must be done before the partition can be taken over, and disturbs nobody who has it."""
+        while self._connected is None:
             producer = self._new_producer()
-            # The broker answers CONCURRENT_TRANSACTIONS until it has aborted what a killed worker left open.
-            backoff, producer._sender._retry_backoff = producer._sender._retry_backoff, _OPEN_BACKOFF_S
+            client = producer.client
             try:
-                await producer.start()
+                await client.bootstrap()
+                # All topics in one request; aiokafka asks for each when it is first written, one after the other.
+                known = client.set_topics(self._topics) if self._topics else None
+                coordinator = await producer._sender._find_coordinator(
+                    CoordinationType.TRANSACTION, self._options.transactional_id(self.partition)
+                )
+                await client.ready(coordinator, group=ConnectionGroup.COORDINATION)
+                if known is not None:
+                    await known
             except KafkaConnectionError as error:
                 _log.warning("partition %d: no broker, trying again: %r", self.partition, error)
                 await producer.stop()
                 await asyncio.sleep(_RECONNECT_S)
             else:
-                producer._sender._retry_backoff = backoff
-                self._producer = producer
+                self._connected = producer
+
+    async def open(self) -> None:
+        """Take over the partition: fences the writer before us and ends its transaction."""
+        await self.connect()
+        sender = self._connected._sender
+        # The broker answers CONCURRENT_TRANSACTIONS until it has aborted what a killed worker left open.
+        backoff, sender._retry_backoff = sender._retry_backoff, _OPEN_BACKOFF_S
+        await sender.start()
+        sender._retry_backoff = backoff
+        self._producer = self._connected
 
     def _new_producer(self) -> aiokafka.AIOKafkaProducer:
         transactional_id = self._options.transactional_id(self.partition)
@@ -94,7 +114,7 @@ class TransactionalProducer:
 
     async def close(self) -> None:
         """Close the connections."""
-        producer, self._producer = self._producer, None
+        producer, self._connected, self._producer = self._connected, None, None
         if producer is None:
             return
         if self._idle_timer is not None:
@@ -120,6 +140,7 @@ class TransactionalProducer:
         try:
             async with asyncio.timeout(self._options.transaction_timeout_ms / 1_000):
                 await self._begin()
+                self._announce(outputs)
                 written = await self._produce(outputs, timestamp_ms)
                 # Only now: an offset commit beside a produce request makes the broker refuse 1 produce in 25.
                 if offsets:
@@ -144,11 +165,14 @@ class TransactionalProducer:
         before, self._committed_at = self._committed_at, time.monotonic()
         if self._committed_at - before > _BUSY_S:
             return
-        manager = self._producer._txn_manager
-        manager.begin_transaction()
-        for topic in topics:
-            manager.maybe_add_partition_to_txn(TopicPartition(topic, self.partition))
+        self._producer._txn_manager.begin_transaction()
+        self._announce(topics)
         self._idle_timer = asyncio.get_running_loop().call_later(_IDLE_S, self._end_empty)
+
+    def _announce(self, topics: Iterable[str]) -> None:
+        """Tell the coordinator of all partitions in one request; aiokafka does as each is written."""
+        for topic in topics:
+            self._producer._txn_manager.maybe_add_partition_to_txn(TopicPartition(topic, self.partition))
 
     def _end_empty(self) -> None:
         # Before the broker ends it for its age, which would fence us.

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
-import select
 import signal
 import sys
 import time
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _GOODBYE_TIMEOUT_S = 3.0
-_SUCCESSION_S = 30.0
 _REPEAT_S = 5.0
 _RECONNECT_S = 0.5
 # Threads that check signatures give up the interpreter soon when the loop wants it (CPython's default: 5 ms).
@@ -65,20 +62,6 @@ def quiet_libraries() -> None:
     repeat = RepeatFilter()
     for handler in logging.getLogger().handlers:
         handler.addFilter(lambda record: record.name.partition(".")[0] != "aiokafka" or repeat.filter(record))
-
-
-def succeed(pid: int) -> None:
-    """Ask a worker of this machine to end, and wait until it has: called when all that can be loaded is loaded.
-
-    Raises: ProcessLookupError where there is no such process; TimeoutError where it does not end in time.
-    """
-    descriptor = os.pidfd_open(pid)  # else another process could get the number meanwhile
-    try:
-        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-        if not select.select([descriptor], [], [], _SUCCESSION_S)[0]:
-            raise TimeoutError(f"worker {pid} did not end within {_SUCCESSION_S:g} s")
-    finally:
-        os.close(descriptor)
 
 
 def run_worker(app: EngineApp) -> int:

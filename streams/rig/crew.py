@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _POLL_S: Final = 0.02
 _STOP_S: Final = 30.0
+_PREPARED_S: Final = 60.0
 _PARTITIONS: Final = re.compile(r"partitions: \[([\d, ]*)\]")
 # What a worker may say of itself when its broker was away, or itself; all other exits are faults of ours.
 _EXCUSED_WORKER: Final = frozenset(
@@ -92,7 +93,7 @@ class Member:
             arguments = [self._command, "--succeeds", str(old.pid)]
             self._service = Service(f"{self.name}.{self._lives}", arguments, self._settings, self._logs)
             self._service.start()
-            deadline = time.monotonic() + _STOP_S
+            deadline = time.monotonic() + _PREPARED_S + _STOP_S
             while old.running and time.monotonic() < deadline:
                 time.sleep(_POLL_S)
             old.stop(timeout_s=_STOP_S)

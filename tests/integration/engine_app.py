@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from streams.engine.app import EngineApp, create_app
 from streams.engine.application import Application, Outputs
-from streams.engine.options import EngineOptions
+from streams.engine.options import EngineOptions, LaneTopics
 from streams.engine.reader import LatestReader
 from streams.engine.worker import run_worker
 
@@ -118,12 +118,13 @@ def make_app(bootstrap_servers: str, prefix: str, **settings: Any) -> EngineApp:
     """Return the worker's app."""
     options = EngineOptions(bootstrap_servers=bootstrap_servers, app_id=f"{prefix}totals", partitions=4, **settings)
     sources = [f"{prefix}{name}" for name in ("commands", "trades", "orders")]
+    topics = LaneTopics(sources=sources, outputs=[f"{prefix}{name}" for name in ("decisions", "applied", "commands")])
     prices = LatestReader(f"{prefix}prices", bootstrap_servers=bootstrap_servers, on_record=check_price)
 
     def totals(_: int, tables: Mapping[str, PartitionTable[Any]], outputs: Outputs) -> Totals:
         return Totals(prefix, tables, outputs)
 
-    app = create_app(options, sources=sources, factory=totals, services=[prices], ready=lambda: prices.caught_up)
+    app = create_app(options, topics, totals, services=[prices], ready=lambda: prices.caught_up)
     app.Table("totals", codec=TotalCodec())
     app.Table("daily", codec=TotalCodec()).tumbling(86_400)
 

@@ -10,7 +10,7 @@ from faust.types import TP
 from streams.engine.engine import Engine
 from streams.engine.exits import EngineError, ExitCode
 from streams.engine.lane import LaneContext
-from streams.engine.options import EngineOptions
+from streams.engine.options import EngineOptions, LaneTopics
 from streams.engine.sources import SourceBatch
 from streams.engine.verify import VerifyPool
 from tests.integration.engine_rig import asynchronous
@@ -37,7 +37,13 @@ def engine_of(tables: dict[str, Table], stops: list[str] | None = None) -> Engin
 
     options = EngineOptions(app_id="app", bootstrap_servers="nowhere:9", partitions=1)
     context = LaneContext(
-        options, ("commands", "orders"), factory, cast("Any", tables), VerifyPool(0), lambda: True, stop
+        options,
+        LaneTopics(sources=("commands", "orders"), outputs=()),
+        factory,
+        cast("Any", tables),
+        VerifyPool(0),
+        lambda: True,
+        stop,
     )
     return Engine(context)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
@@ -13,7 +13,7 @@ from streams.engine import lane as lane_module
 from streams.engine.application import Message, Outputs
 from streams.engine.exits import EngineError, ExitCode
 from streams.engine.lane import Lane, LaneContext
-from streams.engine.options import EngineOptions
+from streams.engine.options import EngineOptions, LaneTopics
 from streams.engine.sources import SourceBatch
 from streams.engine.tables import PartitionTable
 from streams.engine.verify import VerifyPool
@@ -36,7 +36,8 @@ class Commit(NamedTuple):
 class FakeProducer:
     """Remembers transactions; may be told to hold one back, or to fail."""
 
-    def __init__(self, _: EngineOptions, partition: int) -> None:
+    def __init__(self, _: EngineOptions, partition: int, topics: Collection[str]) -> None:
+        self.topics = topics
         self.partition = partition
         self.commits: list[Commit] = []
         self.goes_on = asyncio.Event()
@@ -131,7 +132,7 @@ class Bench:
         self.table = Table()
         context = LaneContext(
             options=options,
-            sources=self.sources,
+            topics=LaneTopics(sources=self.sources, outputs=()),
             factory=self._make,
             tables=cast("Any", {"last": self.table}),
             pool=VerifyPool(0),
