@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _DRAIN_TIMEOUT_S = 20.0
 _READY_POLL_S = 0.01
 _PATIENCE_S = 0.1
-_MORE_WAIT_S = 0.002  # the rest of a poll comes through other agents' queues, in a moment
+_MORE_WAIT_S = 0.05  # at most; the rest of a poll comes through other agents' queues, mostly within 2 ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,7 @@ class Lane:
         self._open = False
         self._batch_records = chunk  # small after a start, so that the first decision comes soon; doubled with each
         self._now_us = 0
+        self._more_until_s = 0.0  # on the loop's clock: until when a poll's other records are waited for
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -145,10 +146,12 @@ class Lane:
         prepare, pool = self._application.prepare, self._context.pool
         queue = self._queues[batch.tp.topic]
         queue.put(batch, lambda records: pool.submit(prepare, records, urgency=queue.urgency))
-        if batch.tp.topic in self._context.topics.patient:
-            asyncio.get_running_loop().call_later(_PATIENCE_S, self._arrived.set)
-        elif batch.more:
-            asyncio.get_running_loop().call_later(_MORE_WAIT_S, self._arrived.set)
+        loop, waited = asyncio.get_running_loop(), self._more_until_s > 0
+        self._more_until_s = loop.time() + _MORE_WAIT_S if batch.more else 0.0
+        if batch.more:
+            loop.call_at(self._more_until_s, self._arrived.set)
+        elif batch.tp.topic in self._context.topics.patient and not waited:
+            loop.call_later(_PATIENCE_S, self._arrived.set)
         else:
             self._arrived.set()
 
@@ -156,6 +159,7 @@ class Lane:
         """Take no more records and wait for the transaction in flight."""
         self._open = False
         self.epoch += 1
+        self._more_until_s = 0.0
         for queue in self._queues.values():
             queue.clear()
         try:
@@ -199,6 +203,9 @@ class Lane:
         return self._application.due_us() if self._open and self._application is not None else None
 
     async def _next_batch(self) -> None:
+        if self._more_until_s > asyncio.get_running_loop().time():
+            self._arrived.clear()
+            return
         chunks, offsets = self._take()
         due_us = self._due_us()
         if not chunks and (due_us is None or due_us > _now_us()):

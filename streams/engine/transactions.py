@@ -69,10 +69,12 @@ class TransactionalProducer:
                 await client.bootstrap()
                 # All topics in one request; aiokafka asks for each when it is first written, one after the other.
                 known = client.set_topics(self._topics) if self._topics else None
-                coordinator = await producer._sender._find_coordinator(
-                    CoordinationType.TRANSACTION, self._options.transactional_id(self.partition)
-                )
-                await client.ready(coordinator, group=ConnectionGroup.COORDINATION)
+                for kind, key in (
+                    (CoordinationType.TRANSACTION, self._options.transactional_id(self.partition)),
+                    (CoordinationType.GROUP, self._options.app_id),
+                ):
+                    node = await producer._sender._find_coordinator(kind, key)
+                    await client.ready(node, group=ConnectionGroup.COORDINATION)
                 if known is not None:
                     await known
             except KafkaConnectionError as error:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import itertools
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
 
     from aiokafka.consumer.fetcher import Fetcher
+
+_cluster_log = logging.getLogger("aiokafka.cluster")
 
 _RECOVERY_RECORDS_MAX = 5_000
 _POLL_S = 0.25
@@ -282,6 +285,11 @@ class TransactionManager(FaustTransactionManager):  # type: ignore[misc]
         """Do nothing: Faust's producer sends nothing."""
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """Tell whether a line is worth logging while a topic is waited for that was made a moment ago."""
+    return "not found in cluster metadata" not in record.msg
+
+
 class Producer(driver.Producer):  # type: ignore[misc]
     """Faust's own producer, used to create changelog topics only."""
 
@@ -294,7 +302,11 @@ class Producer(driver.Producer):  # type: ignore[misc]
         copies = min(replication, len(self._ensure_producer().client.cluster.brokers()))
         config = {**(kwargs.pop("config", None) or {}), "min.insync.replicas": str(max(1, copies - 1))}
         await super().create_topic(topic, partitions, copies, config=config, **kwargs)
-        await self._ensure_producer().client._wait_on_metadata(topic)
+        _cluster_log.addFilter(_is_news)
+        try:
+            await self._ensure_producer().client._wait_on_metadata(topic)
+        finally:
+            _cluster_log.removeFilter(_is_news)
 
     def _settings_auth(self) -> Mapping[str, Any]:
         return self.app.options.security  # type: ignore[no-any-return]

@@ -58,6 +58,8 @@ class ChaosOptions:
     brokers: int = 1
     only: Fault | None = None
     workers: int = 2
+    pause_max_s: float | None = None
+    """How long a lane may pause in a round; where it pauses longer, the run does not hold."""
 
 
 def run_chaos(settings: Settings, options: ChaosOptions, tell: Callable[[str], None]) -> ChaosResult:
@@ -102,6 +104,8 @@ class _Run:
         self._load = SteadyLoad(stage, self._exchange, ticks, seed=options.seed, rate=options.rate)
         self._result = ChaosResult(Figures())
         self._troubles: list[str] = []
+        self._pause_max_s = options.pause_max_s
+        self._pauses: list[str] = []
 
     def close(self) -> None:
         """End all processes."""
@@ -151,7 +155,10 @@ class _Run:
             figures.observe(strikes, self._ledger, resumed_us)
         elif planned.faults == {Fault.KILL_BROKER}:
             figures.observe_broker(strikes[0], self._ledger, resumed_us)
-        self._tell(f"{planned}; all decided again {(now_us() - began_us) / _US:.1f} s after its begin")
+        pause_s = self._ledger.longest_gap_us(range(self._stage.partitions), began_us, resumed_us) / _US
+        self._tell(f"{planned}; longest pause of a lane {pause_s:.2f} s; all answered after {_since(began_us):.1f} s")
+        if self._pause_max_s is not None and pause_s > self._pause_max_s:
+            self._pauses.append(f"a lane paused for {pause_s:.2f} s, more than {self._pause_max_s:g} s, in {planned}")
         if figures.rounds % _ROWS_EVERY == 0:
             self._compare_rows()
 
@@ -258,5 +265,9 @@ class _Run:
             result.limit_breaches += tally.counts.limit_breaches
             result.log_forks += tally.counts.log_forks + len(self._exchange.refused)
         result.exits, result.unexpected_exits = dict(crew.exits), len(crew.unexpected)
-        result.problems = self._wrong()
+        result.problems = [*self._wrong(), *self._pauses]
         return result
+
+
+def _since(moment_us: int) -> float:
+    return (now_us() - moment_us) / _US

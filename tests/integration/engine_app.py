@@ -16,6 +16,7 @@ from streams.engine.app import EngineApp, create_app
 from streams.engine.application import Application, Outputs
 from streams.engine.options import EngineOptions, LaneTopics
 from streams.engine.reader import LatestReader
+from streams.engine.succession import Predecessor
 from streams.engine.worker import run_worker
 
 if TYPE_CHECKING:
@@ -138,4 +139,9 @@ def make_app(bootstrap_servers: str, prefix: str, **settings: Any) -> EngineApp:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    sys.exit(run_worker(make_app(sys.argv[1], sys.argv[2], **json.loads(sys.argv[3]))))
+    given = json.loads(sys.argv[3])
+    succeeds = given.pop("succeeds", None)
+    worker = make_app(sys.argv[1], sys.argv[2], **given)
+    if succeeds is not None:
+        worker.succeed(Predecessor(succeeds), then=lambda: None)
+    sys.exit(run_worker(worker))

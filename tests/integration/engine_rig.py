@@ -11,7 +11,7 @@ import sys
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,6 +68,8 @@ class Rig:
         topics = [NewTopic(self.prefix + name, count, 1) for name, count in [*names, ("prices", 1)]]
         for made in self.admin.create_topics(topics).values():
             made.result()
+        ours = {topic.topic for topic in topics}
+        assert wait_until(lambda: ours <= self.admin.list_topics(timeout=10).topics.keys(), 10)
 
     def close(self) -> None:
         for worker in self.workers:
@@ -108,6 +110,10 @@ class Rig:
         everything = TopicPartition(self.prefix + topic, partition, OFFSET_END)
         for deleted in self.admin.delete_records([everything]).values():
             deleted.result()
+
+    def wait_until_readable(self, counts: Mapping[str, int]) -> bool:
+        """Wait until a stranger reads so many records of each topic."""
+        return wait_until(lambda: all(len(self.read(topic)) == count for topic, count in counts.items()), 10)
 
     def read(self, topic: str, *, committed: bool = True) -> list[Message]:
         """Return all records of a topic from its first to its end as of now."""

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from streams.names import LANE_SOURCES, Topic
+import tomllib
+
+from streams.names import LANE_OUTPUTS, LANE_SOURCES, Topic
+from streams.resources import resource
 from streams.topics import load_topology
 
 
@@ -13,3 +16,9 @@ def test_what_a_lane_reads_has_a_partition_for_each_lane() -> None:
     by_name = {topic.name: topic for topic in topology.topics}
     keyed = (*LANE_SOURCES, Topic.ORDERS_APPROVED, Topic.ORDERS_REJECTED, Topic.AUDIT_EVENTS, Topic.AUDIT_CHECKPOINTS)
     assert {by_name[name].partitions for name in keyed} == {topology.lanes}
+
+
+def test_a_lane_writes_what_the_worker_may_write() -> None:
+    rules = tomllib.loads(resource("topology/acls.toml").read_text(encoding="utf-8"))
+    parties = set(rules["principals"]["worker"]["parties"])
+    assert {topic.name for topic in load_topology().topics if parties & set(topic.producers)} == set(LANE_OUTPUTS)
