@@ -9,12 +9,17 @@ import time
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from streams.bench.gauge import cpu_s
 from streams.bench.ground import BenchError
+from streams.client.bot import BotClient, open_link
+from streams.client.hsm import load_signer
+from streams.client.link import VerdictTimeoutError
+from streams.clock import now_us
 from streams.core.orders import PRICE_SCALE, QTY_SCALE, decimal_text
 from streams.rig.exchange import Exchange
 from streams.rig.processes import Service
@@ -26,7 +31,7 @@ from streams.wire import devtls
 from streams.wire.keys import save_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
     from pathlib import Path
 
     from streams.core.orders import Order
@@ -35,7 +40,7 @@ if TYPE_CHECKING:
     from streams.sim.bots import PlannedMessage
     from streams.sim.tape import Tick
 
-_CONNECTIONS: Final = 64  # of each bot at most; only those in use are opened
+_CONNECTIONS: Final = 16  # of each bot, opened before the first order: a bot's connections are kept
 _WARM_SHARE: Final = 0.1
 _START_S: Final = 60.0
 _SEED: Final = 1
@@ -43,28 +48,28 @@ _SEED: Final = 1
 
 @dataclass(slots=True)
 class Seen:
-    """What came back."""
+    """What came back: HTTP statuses, or the ones that the enforcer gives to what came over Kafka."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     latencies_ms: list[float] = field(default_factory=list)
 
-    def as_dict(self, rate: int, cpu_us: float) -> dict[str, Any]:
-        """Return the figures; the first tenth is warming up and does not count for latency."""
-        ordered = sorted(self.latencies_ms[round(_WARM_SHARE * len(self.latencies_ms)) :])
-        total = self.statuses.total()
-        timed_out = self.statuses[503] + self.statuses[504]
+    def counts(self) -> dict[str, int]:
+        """Return how many were approved, refused and not answered in time."""
+        total, timed_out = self.statuses.total(), self.statuses[503] + self.statuses[504]
+        approved = self.statuses[200]
         return {
-            "via": "enforcer",
-            "rate": rate,
             "orders": total,
-            "approved": self.statuses[200],
-            "refused": total - self.statuses[200] - timed_out,
+            "approved": approved,
+            "refused": total - approved - timed_out,
             "timed_out": timed_out,
-            "latency_ms": {
-                name: round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 2)
-                for name, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
-            },
-            "enforcer_cpu_us_per_order": round(cpu_us),
+        }
+
+    def latency_ms(self) -> dict[str, float]:
+        """Return percentiles; the first tenth is warming up and does not count."""
+        ordered = sorted(self.latencies_ms[round(_WARM_SHARE * len(self.latencies_ms)) :])
+        return {
+            name: round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 2)
+            for name, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
         }
 
 
@@ -73,88 +78,132 @@ class Connection:
 
     def __init__(self, port: int, context: ssl.SSLContext) -> None:
         self._port, self._context = port, context
-        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def open(self) -> None:
+        """Shake hands."""
+        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port, ssl=self._context)
 
     async def post(self, body: bytes) -> int:
         """Post an order and return the status."""
-        if self._streams is None:
-            self._streams = await asyncio.open_connection("127.0.0.1", self._port, ssl=self._context)
-        reader, writer = self._streams
         head = (
             f"POST /v1/orders HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
             f"idempotency-key: {uuid.uuid4().hex}\r\ncontent-length: {len(body)}\r\n\r\n"
         )
-        writer.write(head.encode() + body)
-        lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        self._writer.write(head.encode() + body)
+        lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         headers = dict(line.lower().split(": ", 1) for line in lines[1:] if line)
-        await reader.readexactly(int(headers["content-length"]))
+        await self._reader.readexactly(int(headers["content-length"]))
         return int(lines[0].split()[1])
 
     def close(self) -> None:
         """Hang up."""
-        if self._streams is not None:
-            self._streams[1].close()
+        self._writer.close()
 
 
 def run_enforcer_bench(
     settings: Settings, *, bots: int, rate: int, seconds: float, tell: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Send orders at a steady rate through a worker and an enforcer of the bench's own, and return the figures.
+    """Send orders at a steady rate to a worker, first over Kafka alone and then as many through an enforcer.
 
     Raises: BenchError, ProcessEndedError where a process does not start.
     """
     ticks = list(read_tape(BUNDLED_TAPE))
-    folder = settings.home / "bench" / "enforcer"
+    folder, count = settings.home / "bench" / "enforcer", round(rate * seconds)
     with open_stage(folder, settings, ticks, fleet(bots, GOOD_HABITS)) as stage:
         for credentials in stage.credentials.values():
             save_credentials(folder / "agents", credentials)
         ours = replace(stage.settings, enforcer_port=_free_port())
         worker, enforcer = stage.worker(), Service("enforcer", ["enforcer"], ours, folder / "logs")
         exchange = Exchange(ours, stage.markets, stage.verifiers(), stage.operators())
+        messages = _messages(stage, exchange, ticks, 2 * count)
         try:
             worker.start()
-            enforcer.start()
             exchange.start()
             worker.wait_for_line("ready at offsets")
+            tell(f"{rate} orders/s over Kafka for {seconds:g} s ...")
+            bare = asyncio.run(_over_kafka(ours, list(stage.credentials), islice(messages, count), rate))
+            enforcer.start()
             _wait_until_ready(ours)
-            tell(f"{rate} orders/s for {seconds:g} s ...")
+            tell(f"{rate} orders/s through the enforcer for {seconds:g} s ...")
             before_s = cpu_s([enforcer.pid])
-            seen = asyncio.run(_play(stage, ours, exchange, ticks, rate, round(rate * seconds)))
+            seen = asyncio.run(_over_https(ours, list(stage.credentials), messages, rate))
             used_s = cpu_s([enforcer.pid]) - before_s
         finally:
             exchange.stop()
             enforcer.stop()
             worker.stop()
-    return seen.as_dict(rate, used_s * 1e6 / max(1, seen.statuses.total()))
+    mine, theirs = seen.latency_ms(), bare.latency_ms()
+    return {
+        "via": "enforcer",
+        "rate": rate,
+        **seen.counts(),
+        "latency_ms": mine,
+        "kafka": bare.counts() | {"latency_ms": theirs},
+        "ratios": {f"{name}_to_kafka": round(mine[name] / theirs[name], 2) for name in mine},
+        "enforcer_cpu_us_per_order": round(used_s * 1e6 / max(1, seen.statuses.total())),
+    }
 
 
-async def _play(stage: Stage, settings: Settings, exchange: Exchange, ticks: list[Tick], rate: int, count: int) -> Seen:
-    """Post each order when it is due, on whichever connection of its bot is free."""
+async def _over_https(settings: Settings, agents: list[str], messages: Iterable[PlannedMessage], rate: int) -> Seen:
+    """Post each order on whichever connection of its bot is free."""
     pools: dict[str, asyncio.LifoQueue[Connection]] = {}
-    for agent_id in stage.credentials:
+    for agent_id in agents:
         pool = pools[agent_id] = asyncio.LifoQueue()
         context = _context(settings, agent_id)
         for _ in range(_CONNECTIONS):
-            pool.put_nowait(Connection(settings.enforcer_port, context))
-    seen, loop = Seen(), asyncio.get_running_loop()
+            connection = Connection(settings.enforcer_port, context)
+            await connection.open()
+            pool.put_nowait(connection)
 
-    async def send(message: PlannedMessage, due_s: float) -> None:
-        pool = pools[message.order.agent_id]
+    async def post(order: Order) -> int:
+        pool = pools[order.agent_id]
         connection = await pool.get()
-        status = await connection.post(_body(message.order))
-        seen.latencies_ms.append((loop.time() - due_s) * 1000)
-        seen.statuses[status] += 1
+        status = await connection.post(_body(order))
         pool.put_nowait(connection)
+        return status
 
-    started_s = loop.time()
-    async with asyncio.TaskGroup() as tasks:
-        for number, message in enumerate(_messages(stage, exchange, ticks, count)):
-            due_s = started_s + number / rate
-            await asyncio.sleep(max(0.0, due_s - loop.time()))
-            tasks.create_task(send(message, due_s))
+    seen = await _play(messages, rate, post)
     for pool in pools.values():
         while not pool.empty():
             pool.get_nowait().close()
+    return seen
+
+
+async def _over_kafka(settings: Settings, agents: list[str], messages: Iterable[PlannedMessage], rate: int) -> Seen:
+    """Sign and send each order as a bot does, with the bot library."""
+    link = open_link(settings)
+    bots = {agent_id: BotClient(link, load_signer(settings.home / "agents", agent_id)) for agent_id in agents}
+
+    async def submit(order: Order) -> int:
+        dated = replace(order, transact_time_us=now_us())
+        try:
+            answer = await bots[order.agent_id].submit_async(dated, timeout_s=settings.enforcer_timeout_ms / 1000)
+        except VerdictTimeoutError:
+            return 504
+        return 200 if answer.approved else 422
+
+    await asyncio.to_thread(link.start)
+    try:
+        return await _play(messages, rate, submit)
+    finally:
+        await asyncio.to_thread(link.stop)
+
+
+async def _play(messages: Iterable[PlannedMessage], rate: int, send: Callable[[Order], Awaitable[int]]) -> Seen:
+    """Send each order when it is due; its latency counts from then on."""
+    seen, loop = Seen(), asyncio.get_running_loop()
+
+    async def follow(order: Order, due_s: float) -> None:
+        status = await send(order)
+        seen.latencies_ms.append((loop.time() - due_s) * 1000)
+        seen.statuses[status] += 1
+
+    started_s = loop.time()
+    async with asyncio.TaskGroup() as tasks:
+        for number, message in enumerate(messages):
+            due_s = started_s + number / rate
+            await asyncio.sleep(max(0.0, due_s - loop.time()))
+            tasks.create_task(follow(message.order, due_s))
     return seen
 
 

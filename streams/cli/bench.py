@@ -52,7 +52,7 @@ def bench_command(  # noqa: PLR0913 - each is an option of the command
 
     With --kills: from each kill's append to the bot's last approval, and from the order that opens a breaker to its
     refusal. With --graces: how late a grace period ends whose worker is killed in the middle of it. With --via
-    enforcer: the latency of its answers.
+    enforcer: the latency of its answers, beside the same orders on Kafka without it.
 
     Example: portcullis bench --via enforcer --rate 200 --seconds 20
     """
@@ -147,15 +147,21 @@ def _enforcer(bots: int, rate: int, seconds: float, *, as_json: bool) -> None:
 
     bots = min(bots, _ENFORCER_BOTS_MAX)
     result = run_enforcer_bench(load_settings(), bots=bots, rate=rate, seconds=seconds, tell=progress.print)
-    shown = table("Enforcer", *_rows(result))
+    shown = table(f"At {rate} orders/s", *_rows(result))
     finish(result, ok=result["timed_out"] == 0, as_json=as_json, show=lambda console: console.print(shown))
 
 
 def _rows(result: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
-    latency = result["latency_ms"]
-    columns = ("orders/s", "orders", "approved", "refused", "timed out", "p50 ms", "p99 ms")
-    row = tuple(result[name] for name in ("rate", "orders", "approved", "refused", "timed_out"))
-    return columns, [(*row, latency["p50"], latency["p99"])]
+    columns = ("way", "orders", "approved", "refused", "timed out", "p50 ms", "p99 ms")
+    rows = [
+        (name, *(found[count] for count in ("orders", "approved", "refused", "timed_out")), *_p50_p99(found))
+        for name, found in (("the bot library on Kafka", result["kafka"]), ("through the enforcer", result))
+    ]
+    return columns, rows
+
+
+def _p50_p99(found: Mapping[str, Any]) -> tuple[float, float]:
+    return found["latency_ms"]["p50"], found["latency_ms"]["p99"]
 
 
 def _show(console: Console, result: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ from streams.desk.people import MAY, Method
 from streams.desk.rates import RateLimit
 from streams.desk.security import problem
 from streams.desk.sessions import Session, Sessions, same
+from streams.https import SCOPE_KEY
 from streams.wire.signatures import thumbprint
 from streams.wire.trust import load_trust
 
@@ -213,7 +214,7 @@ class Access:
 
     def _by_certificate(self, request: Request) -> Identity | None:
         """Return whose certificate the connection's TLS has proven, where the users' list has them."""
-        der = request.scope.get("client_certificate")
+        der = request.scope.get(SCOPE_KEY)
         person = None if der is None else load_trust(self._pki).people.get(thumbprint(der))
         now_us = time.time_ns() // 1000
         if person is None or not person.not_before_us <= now_us <= person.not_after_us:

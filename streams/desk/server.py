@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from streams.audit.policy import TlogPolicy
 from streams.clock import now_us
@@ -17,36 +16,18 @@ from streams.desk.model import Desk
 from streams.desk.people import DeskRole
 from streams.desk.signing import Hand
 from streams.desk.web import build_web
+from streams.https import CertificateProtocol
 from streams.wire.trust import Role, load_trust
 
 if TYPE_CHECKING:
-    import asyncio
     from pathlib import Path
 
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp
 
     from streams.desk.settings import DeskSettings
     from streams.settings import Settings
 
 _SHUTDOWN_S = 3
-
-
-class _CertificateProtocol(H11Protocol):
-    """Tells the application the client's certificate, which uvicorn does not."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        tls = transport.get_extra_info("ssl_object")
-        der = None if tls is None else tls.getpeercert(binary_form=True)
-        if der is not None:
-            self.app = _with_certificate(self.app, der)
-
-
-def _with_certificate(app: Any, der: bytes) -> ASGIApp:  # noqa: ANN401 - uvicorn's own type of an application
-    async def call(scope: Scope, receive: Receive, send: Send) -> None:
-        await app({**scope, "client_certificate": der}, receive, send)
-
-    return call
 
 
 def users_file(settings: Settings, desk_settings: DeskSettings) -> Path:
@@ -93,7 +74,7 @@ def server_config(app: ASGIApp, settings: Settings, desk_settings: DeskSettings)
         app,
         host=desk_settings.host,
         port=desk_settings.port,
-        http=_CertificateProtocol,
+        http=CertificateProtocol,
         ws="none",
         log_level="warning",
         access_log=False,

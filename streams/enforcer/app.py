@@ -16,7 +16,7 @@ from starlette.routing import Route
 from streams.enforcer.documents import BODY_BYTES_MAX
 from streams.enforcer.openapi import openapi_document
 from streams.enforcer.problems import MEDIA_TYPE, Problem, ProblemError
-from streams.enforcer.tls import SCOPE_KEY
+from streams.https import SCOPE_KEY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

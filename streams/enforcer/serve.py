@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,8 +17,9 @@ from streams.core.errors import PortcullisError
 from streams.enforcer.app import Enforcer, build_app
 from streams.enforcer.identity import Identities
 from streams.enforcer.submissions import CLOCK_TOLERANCE_S, Submissions
-from streams.enforcer.tls import CertificateProtocol, server_context
+from streams.enforcer.tls import server_context
 from streams.enforcer.view import AgentView
+from streams.https import CertificateProtocol
 from streams.telemetry.enforcer import EnforcerMetrics
 from streams.telemetry.server import serve_telemetry
 from streams.wire import devtls
@@ -31,10 +33,11 @@ if TYPE_CHECKING:
     from streams.settings import Settings
 
 _CONCURRENT_MAX: Final = 2_000
-_HEADER_BYTES_MAX: Final = 16 * 1024
 _PROBE_S: Final = 1.0
 # The thread that reads answers gives up the interpreter soon when the loop wants it (CPython's default: 5 ms).
 _SWITCH_INTERVAL_S: Final = 0.0002
+# Orders of the last day are kept: looking through them all for cycles would be a pause that every bot feels.
+_GC_THRESHOLDS: Final = (50_000, 20, 1_000)
 _KEEP_ALIVE_S: Final = 75  # a bot that trades once a minute keeps its connection
 
 
@@ -71,6 +74,8 @@ def run_enforcer(settings: Settings) -> None:
     Raises: EnforcerSettingsError, KeyFileError, TrustError, SignerUnavailableError where it cannot begin.
     """
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
     uvloop.run(_serve(settings))
 
 
@@ -106,10 +111,10 @@ async def _serve(settings: Settings) -> None:
         loop="none",
         ssl_context_factory=lambda _config, _default: context,
         limit_concurrency=_CONCURRENT_MAX,
-        h11_max_incomplete_event_size=_HEADER_BYTES_MAX,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=10,
         server_header=False,
+        proxy_headers=False,
         log_config=None,
         access_log=False,
     )

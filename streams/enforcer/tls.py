@@ -7,16 +7,12 @@ that has expired, or was revoked, reaches the application with its name.
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, Any, Final
-
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Iterable
     from pathlib import Path
 
-SCOPE_KEY: Final = "portcullis.certificate"
 # X509_V_FLAG_NO_CHECK_TIME of OpenSSL, which Python has no name for.
 _NO_CHECK_TIME: Final = 0x200000
 
@@ -34,19 +30,3 @@ def server_context(certificate: Path, key: Path, authorities: Iterable[bytes]) -
     context.verify_flags = ssl.VerifyFlags(int(context.verify_flags) | _NO_CHECK_TIME)
     context.num_tickets = 0  # a resumed session would not show its certificate again
     return context
-
-
-class CertificateProtocol(H11Protocol):
-    """Uvicorn's HTTP with the client's certificate (DER, or None) in each request's scope."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take the certificate that the handshake has proven the client to hold."""
-        super().connection_made(transport)
-        connection = transport.get_extra_info("ssl_object")
-        certificate = None if connection is None else connection.getpeercert(binary_form=True)
-        app: Any = self.app
-
-        async def with_certificate(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI
-            await app({**scope, SCOPE_KEY: certificate}, receive, send)
-
-        self.app = with_certificate

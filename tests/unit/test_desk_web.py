@@ -20,6 +20,7 @@ from streams.desk.people import DeskRole, Identity
 from streams.desk.security import BODY_BYTES_MAX
 from streams.desk.settings import DeskSettings
 from streams.desk.web import build_web
+from streams.https import SCOPE_KEY
 from streams.settings import Settings
 from streams.wire.commands import Action, Command, Scope
 from streams.wire.devpki import make_dev_pki
@@ -253,7 +254,7 @@ def test_a_certificate_signs_in_whom_the_list_has(tmp_path: Path) -> None:
     app, current = browser.app, {"der": der["cfo@acme"]}
 
     async def with_certificate(scope: Any, receive: Any, send: Any) -> None:
-        await app({**scope, "client_certificate": current["der"]}, receive, send)
+        await app({**scope, SCOPE_KEY: current["der"]}, receive, send)
 
     browser.client = client_of(with_certificate, browser.settings)
     assert browser.client.get("/api/methods").json()["certificate"] == "cfo@acme"
