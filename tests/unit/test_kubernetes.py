@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
@@ -61,6 +63,40 @@ def test_a_misspelt_field_would_be_found() -> None:
     wrong = {**worker, "spec": {**worker["spec"], "replica": 2}}
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(wrong, VERSIONS[-1], strict=True)
+
+
+OPERATORS = json.loads((Path(__file__).parents[1] / "vectors" / "operators.json").read_text())["schemas"]
+
+
+def of_operators() -> list[Resource]:
+    return [resource for _, resource in resources() if resource["apiVersion"] not in OWN_API]
+
+
+def problems_of(resource: Resource) -> list[str]:
+    validator = jsonschema_rs.validator_for(OPERATORS[f"{resource['apiVersion']} {resource['kind']}"])
+    return [f"{'/'.join(map(str, error.instance_path))}: {error.message}" for error in validator.iter_errors(resource)]
+
+
+def test_every_object_of_an_operator_is_what_its_definition_takes() -> None:
+    assert len(of_operators()) >= 38
+    for resource in of_operators():
+        assert problems_of(resource) == [], (resource["kind"], resource["metadata"]["name"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "spec", "problem"),
+    [
+        ("Kafka", "portcullis", {"kafkaa": {}}, "kafkaa"),
+        ("KafkaTopic", "audit.events", {"partitions": "four"}, "spec/partitions"),
+        ("KafkaUser", "worker", {"authentication": {"type": "password"}}, "spec/authentication/type"),
+        ("ScaledObject", "worker", {"triggers": [{"type": "kafka"}]}, "metadata"),
+        ("ClickHouseCluster", "portcullis", {"shards": -1}, "spec/shards"),
+    ],
+)
+def test_what_an_operator_would_refuse_is_found(kind: str, name: str, spec: Resource, problem: str) -> None:
+    resource = named(kind, name)
+    found = problems_of({**resource, "spec": {**resource["spec"], **spec}})
+    assert any(problem in line for line in found), found
 
 
 def test_no_object_is_there_twice_and_every_file_is_used() -> None:
