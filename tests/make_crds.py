@@ -3,7 +3,7 @@
 A field that no object of ours has is left out, so one that is added or misspelt is unknown until this is run again with
 the operators' own files: python -m tests.make_crds FILE... > tests/vectors/operators.json
 
-Made from Strimzi 1.3 (install/cluster-operator/04*-Crd-*.yaml), KEDA after 2.20 and ClickHouse's operator as of February
+Made from Strimzi 1.3 (install/cluster-operator/04*-Crd-*.yaml), KEDA after 2.20 and ClickHouse's operator of February
 2026 (both config/crd/bases), all under the Apache License 2.0.
 """
 

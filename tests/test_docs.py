@@ -10,12 +10,17 @@ from typing import Any
 import click
 import pytest
 import typer
+import yaml
 
 from streams.cli.application import app
+from streams.core.alert_kinds import AlertKind
+from streams.core.executions import Finding
 from streams.core.gate import CHECKS
+from streams.core.orders import TradingState
 from streams.core.reasons import FAILURES, RULES, Reason
 from streams.enforcer.problems import PROBLEMS
 from streams.settings import _READ_ELSEWHERE, _VARIABLES
+from streams.wire.commands import Action
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
@@ -127,3 +132,26 @@ def test_the_enforcers_page_lists_its_statuses() -> None:
     for rule in PROBLEMS.values():
         if rule.status not in {404, 405, 502}:
             assert re.search(rf"^\|.*\b{rule.status}\b.*\| `{rule.decision}` \|$", page, re.MULTILINE), rule
+
+
+RUNBOOK = (ROOT / "topology" / "runbook.md").read_text()
+
+
+def test_the_run_book_has_a_row_for_every_alert_and_no_other() -> None:
+    alerts = RUNBOOK.partition("## Alerts of the pipeline")[2].partition("## Other signs")[0]
+    rows = re.findall(r"^\| (`[A-Z][^|]*?) \|", alerts, re.MULTILINE)
+    assert sorted(name for row in rows for name in re.findall(r"`([A-Z_]+)`", row)) == sorted(AlertKind)
+
+
+def test_every_alert_that_is_named_after_something_exists() -> None:
+    states = {f"{what}_{state}" for what in ("BREAKER", "MARKET") for state in TradingState}
+    findings = set(Finding) - {Finding.REPEATED}  # counted once and told to nobody
+    assert states | findings | {f"COMMAND_{action}" for action in Action} <= set(AlertKind)
+
+
+def test_the_run_book_has_a_row_for_every_rule_of_prometheus() -> None:
+    rules = yaml.safe_load((ROOT / "infra" / "prometheus" / "alerts.yml").read_text())
+    names = [rule["alert"] for group in rules["groups"] for rule in group["rules"]]
+    listed = re.findall(r'^\| <a id="([a-z]+)"></a>(Portcullis\w+) \|', RUNBOOK, re.MULTILINE)
+    assert sorted(name for _, name in listed) == sorted(names)
+    assert all(anchor == name.lower() for anchor, name in listed)

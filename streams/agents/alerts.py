@@ -10,6 +10,7 @@ from streams.wire.headers import cloud_event
 
 if TYPE_CHECKING:
     from streams.agents.lane import Lane
+    from streams.core.alert_kinds import AlertKind
 
 INFO: Final = "INFO"
 WARNING: Final = "WARNING"
@@ -26,10 +27,10 @@ class Alerts:
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
         self._topic = lane.services.topic(Topic.RISK_ALERTS)
-        self._told_us: dict[tuple[str, str], int] = {}
+        self._told_us: dict[tuple[AlertKind, str], int] = {}
 
     def raise_alert(
-        self, severity: str, kind: str, message: str, *, agent_id: str = "", symbol: str = "", cause_us: int
+        self, severity: str, kind: AlertKind, message: str, *, agent_id: str = "", symbol: str = "", cause_us: int
     ) -> None:
         """Write an alert; its id is the place in the log of the event that explains it."""
         lane = self._lane
@@ -51,7 +52,7 @@ class Alerts:
         headers = cloud_event("portcullis.alert", f"/lanes/{lane.partition}", alert_id)
         lane.outputs.send(self._topic, (agent_id or symbol).encode(), value, headers)
 
-    def raise_once(self, severity: str, kind: str, message: str, *, agent_id: str, cause_us: int) -> None:
+    def raise_once(self, severity: str, kind: AlertKind, message: str, *, agent_id: str, cause_us: int) -> None:
         """Write an alert unless one of this kind was written for the bot within the last minute."""
         told_us = self._told_us.get((kind, agent_id))
         if told_us is not None and self._lane.now_us - told_us < _QUIET_US:

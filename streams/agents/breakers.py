@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from streams.agents.alerts import CRITICAL, INFO, WARNING
+from streams.core.alert_kinds import AlertKind
 from streams.core.breaker import Signal
 from streams.core.orders import TradingState
 from streams.core.reasons import Reason
@@ -91,7 +92,11 @@ class BreakersAgent:
             self.mass_cancel(Scope.BOT, agent_id, reason, ISSUER, cause_id)
         message = _sentence(agent_id, before, after, reason, shown)
         lane.alerts.raise_alert(
-            _SEVERITY[after], f"BREAKER_{after}", message, agent_id=agent_id, cause_us=record.timestamp * 1000
+            _SEVERITY[after],
+            AlertKind(f"BREAKER_{after}"),
+            message,
+            agent_id=agent_id,
+            cause_us=record.timestamp * 1000,
         )
 
     def on_event(self, record: ConsumerRecord) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from streams.agents.alerts import CRITICAL, INFO, WARNING
 from streams.agents.deadlines import Kind
+from streams.core.alert_kinds import AlertKind
 from streams.core.breaker import Signal
 from streams.core.orders import TradingState
 from streams.core.reasons import Reason
@@ -102,7 +103,11 @@ class ControlsAgent:
         severity = _SEVERITY.get(command.action, INFO)
         message = f"{person.name}: {command.action} {command.scope} {command.target} ({command.reason}): {text}"
         lane.alerts.raise_alert(
-            severity, f"COMMAND_{command.action}", message[:1000], agent_id=agent_id, cause_us=command.issued_at_us
+            severity,
+            AlertKind(f"COMMAND_{command.action}"),
+            message[:1000],
+            agent_id=agent_id,
+            cause_us=command.issued_at_us,
         )
         later, self._later = self._later, []
         for act in later:
@@ -230,7 +235,9 @@ class ControlsAgent:
             details={"problem": str(error)[:1000]},
         )
         message = f"a command was refused: {error}"[:1000]
-        lane.alerts.raise_once(WARNING, "COMMAND_REFUSED", message, agent_id="", cause_us=record.timestamp * 1000)
+        lane.alerts.raise_once(
+            WARNING, AlertKind.COMMAND_REFUSED, message, agent_id="", cause_us=record.timestamp * 1000
+        )
 
 
 def _scope_key(command: Command) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from streams.agents.alerts import CRITICAL, WARNING
 from streams.agents.overrides import details_of
+from streams.core.alert_kinds import AlertKind
 from streams.core.exposure import FLAT
 from streams.core.gate import Decision, Situation, apply, counted_value_e5, decide, is_entering, remembered_id
 from streams.core.orders import Failure
@@ -193,7 +194,8 @@ class GateAgent:
             what = f"{failure.limit} required, is {failure.observed}"
             message = f"{order.agent_id} does not trade {shown(order.symbol)}: {what}"
         cause_us = record.timestamp * 1000
-        self._lane.alerts.raise_once(severity, decision.reason, message, agent_id=order.agent_id, cause_us=cause_us)
+        kind = AlertKind(decision.reason)
+        self._lane.alerts.raise_once(severity, kind, message, agent_id=order.agent_id, cause_us=cause_us)
 
     def _refuse_unregistered(
         self, record: ConsumerRecord, prepared: Prepared, order: Order, registered: Registered | None
@@ -289,7 +291,7 @@ class GateAgent:
         details = {"text": error.text[:500], "sha256": sha256(value).hexdigest(), "bytes": str(len(value))}
         lane.record_event(record, "ORDER_DEAD_LETTERED", "", None, outcome=error.reason, details=details)
         message = f"a message on {record.topic} could not be read: {error}"[:1000]
-        lane.alerts.raise_once(WARNING, "DEAD_LETTER", message, agent_id="", cause_us=record.timestamp * 1000)
+        lane.alerts.raise_once(WARNING, AlertKind.DEAD_LETTER, message, agent_id="", cause_us=record.timestamp * 1000)
 
 
 def _identity(record: ConsumerRecord, prepared: Prepared, registration: Registration) -> tuple[Failure, ...]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from streams.agents.alerts import WARNING
 from streams.agents.deadlines import LATE_US, Kind
+from streams.core.alert_kinds import AlertKind
 from streams.core.breaker import Signal
 from streams.core.orders import TradingState
 from streams.core.reasons import Reason
@@ -121,7 +122,7 @@ class HeartbeatsAgent:
         lane.record_event(record, "HEARTBEAT_REFUSED", "", None, outcome="HEARTBEAT_REFUSED", details=details)
         message = f"a heartbeat in the name of {name!a} was refused: {problem}"[:1000]
         cause_us = record.timestamp * 1000
-        lane.alerts.raise_once(WARNING, "HEARTBEAT_REFUSED", message, agent_id="", cause_us=cause_us)
+        lane.alerts.raise_once(WARNING, AlertKind.HEARTBEAT_REFUSED, message, agent_id="", cause_us=cause_us)
 
 
 def _problem(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from streams.agents.alerts import CRITICAL, WARNING
 from streams.agents.deadlines import Kind
+from streams.core.alert_kinds import AlertKind
 from streams.core.incident import Cause, Duty, Incident, IncidentStepError, Step, opened
 from streams.core.texts import time_text
 from streams.names import Topic
@@ -78,7 +79,7 @@ class IncidentsAgent:
         message = f"incident {incident.incident_id}: {cause} of {scope} {target}; its audit is due by {due}"
         agent_id = target if scope is Scope.BOT else ""
         cause_us = record.timestamp * 1000
-        lane.alerts.raise_alert(WARNING, "INCIDENT_OPENED", message, agent_id=agent_id, cause_us=cause_us)
+        lane.alerts.raise_alert(WARNING, AlertKind.INCIDENT_OPENED, message, agent_id=agent_id, cause_us=cause_us)
 
     def after(self, command: Command, person: Person) -> Incident:
         """Return an incident after a person's step, changing nothing. Raises: CommandRefusedError."""
@@ -104,7 +105,7 @@ class IncidentsAgent:
         lane.clock_event(due, agent_id, bot, outcome="OVERDUE", details=details)
         self.change(lane.clock(due.due_us), late)
         message = f"incident {incident_id}: {duty} was due by {time_text(due.due_us)} and is not done"
-        lane.alerts.raise_alert(CRITICAL, "INCIDENT_OVERDUE", message, agent_id=agent_id, cause_us=due.due_us)
+        lane.alerts.raise_alert(CRITICAL, AlertKind.INCIDENT_OVERDUE, message, agent_id=agent_id, cause_us=due.due_us)
 
     def change(self, record: Record, incident: Incident) -> None:
         """Write an incident down: row, log, topic and deadlines; a closed one is in the log alone."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from streams.agents.alerts import CRITICAL, WARNING
 from streams.agents.breakers import ISSUER, breaker_details
+from streams.core.alert_kinds import AlertKind
 from streams.core.breaker import Breaker, Signal, breaker_fields, score_signal, strictest
 from streams.core.orders import TradingState
 from streams.core.reasons import Reason
@@ -129,4 +130,4 @@ class MarketsAgent:
         severity = CRITICAL if after is TradingState.HALTED else WARNING
         message = f"market {symbol}: {before} to {after}, by {by}"
         cause_us = record.timestamp * 1000
-        lane.alerts.raise_alert(severity, f"MARKET_{after}", message, symbol=symbol, cause_us=cause_us)
+        lane.alerts.raise_alert(severity, AlertKind(f"MARKET_{after}"), message, symbol=symbol, cause_us=cause_us)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from streams.agents.alerts import INFO, WARNING
 from streams.agents.deadlines import Kind
+from streams.core.alert_kinds import AlertKind
 from streams.core.override import LASTS_US, SIGNATURES, Override, lift
 from streams.core.texts import time_text
 from streams.wire.commands import CommandRefusedError
@@ -74,7 +75,9 @@ class OverridesAgent:
         )
         message = f"{order.agent_id} {order.cl_ord_id} passed, signed by {' and '.join(override.signers)}: {lifted}"
         cause_us = record.timestamp * 1000
-        lane.alerts.raise_alert(WARNING, "OVERRIDE_USED", message[:1000], agent_id=order.agent_id, cause_us=cause_us)
+        lane.alerts.raise_alert(
+            WARNING, AlertKind.OVERRIDE_USED, message[:1000], agent_id=order.agent_id, cause_us=cause_us
+        )
 
     def on_over(self, due: Due) -> None:
         """End an override that nobody used."""
@@ -83,7 +86,7 @@ class OverridesAgent:
         details = {"deadline": due.kind, "cl_ord_id": cl_ord_id}
         lane.clock_event(due, agent_id, lane.bots.get(agent_id), outcome="OVERRIDE_OVER", details=details)
         message = f"the override of {agent_id} {cl_ord_id} was not used in time"
-        lane.alerts.raise_alert(INFO, "OVERRIDE_OVER", message, agent_id=agent_id, cause_us=due.due_us)
+        lane.alerts.raise_alert(INFO, AlertKind.OVERRIDE_OVER, message, agent_id=agent_id, cause_us=due.due_us)
 
     def _take_off(self, key: str) -> None:
         self._waiting.pop(key, None)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streams.agents.alerts import CRITICAL
 from streams.agents.positions import Positions
+from streams.core.alert_kinds import AlertKind
 from streams.core.executions import Approval, ExecutionReport, Finding, findings, value_eur_e5
 from streams.core.orders import MsgType
 from streams.names import Topic
@@ -122,7 +123,7 @@ class PostTradeAgent:
             message = f"execution {report.exec_id} of {report.agent_id}: {', '.join(found)}"
             lane.alerts.raise_alert(
                 CRITICAL,
-                found[0],
+                AlertKind(found[0]),
                 message,
                 agent_id=report.agent_id,
                 symbol=report.symbol,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from streams.agents.alerts import INFO, WARNING
+from streams.core.alert_kinds import AlertKind
 from streams.core.orders import Failure
 from streams.wire.registration import Registration, RegistrationRefusedError, check_registration
 
@@ -90,7 +91,7 @@ class RegistryAgent:
             details={"certificate_sha256": registration.thumbprint.hex()},
         )
         message = f"{agent_id} registered by {registration.operator}, policy approved by {registration.approver}"
-        lane.alerts.raise_alert(INFO, "AGENT_REGISTERED", message, agent_id=agent_id, cause_us=appended_us)
+        lane.alerts.raise_alert(INFO, AlertKind.AGENT_REGISTERED, message, agent_id=agent_id, cause_us=appended_us)
         lane.schedule.look(registration)
 
     def _require_newer(self, registration: Registration) -> None:
@@ -119,7 +120,7 @@ class RegistryAgent:
         )
         message = f"registration of {agent_id!r} refused: {'; '.join(error.problems)}"[:1000]
         cause_us = record.timestamp * 1000
-        lane.alerts.raise_alert(WARNING, "AGENT_REFUSED", message, agent_id=agent_id, cause_us=cause_us)
+        lane.alerts.raise_alert(WARNING, AlertKind.AGENT_REFUSED, message, agent_id=agent_id, cause_us=cause_us)
 
     def _check(self, value: bytes, at_us: int) -> Registered:
         try:

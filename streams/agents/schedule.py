@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from streams.agents.alerts import CRITICAL, WARNING
+from streams.core.alert_kinds import AlertKind
 from streams.core.testing import days_left
 from streams.core.windows import DAY_US
 
@@ -44,7 +45,7 @@ class ScheduleWatch:
         if left > _TOLD_DAYS_BEFORE or told in self._told:
             return
         self._told.add(told)
-        kind, severity = ("TESTING_OVERDUE", CRITICAL) if left < 0 else ("TESTING_DUE", WARNING)
+        kind, severity = (AlertKind.TESTING_OVERDUE, CRITICAL) if left < 0 else (AlertKind.TESTING_DUE, WARNING)
         effect = ", so it does not trade" if left < 0 else ""
         message = f"{registration.agent_id}: {due.exercise} test by {due.day}, passed {due.last_passed}{effect}"
         lane.alerts.raise_alert(severity, kind, message, agent_id=registration.agent_id, cause_us=lane.now_us)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from streams.agents.alerts import CRITICAL
 from streams.agents.deadlines import Kind
+from streams.core.alert_kinds import AlertKind
 from streams.core.reasons import Reason
 from streams.names import Topic
 from streams.wire.avro import Schema, encode
@@ -54,7 +55,7 @@ class SuspensionsAgent:
             f" unless somebody acknowledges within {policy.kill_grace_s} s it is revoked for good"
         )
         lane.alerts.raise_alert(
-            CRITICAL, "CERTIFICATE_SUSPENDED", message, agent_id=agent_id, cause_us=record.timestamp * 1000
+            CRITICAL, AlertKind.CERTIFICATE_SUSPENDED, message, agent_id=agent_id, cause_us=record.timestamp * 1000
         )
 
     def acknowledge(self, agent_id: str) -> str:
@@ -79,7 +80,9 @@ class SuspensionsAgent:
         lane.breakers.mass_cancel(Scope.BOT, agent_id, Reason.CERTIFICATE_REVOKED, ISSUER, cause_id)
         self.request(agent_id, GRACE_OVER, ISSUER)
         message = f"nobody acknowledged the kill of {agent_id} in time: its certificate is revoked for good"
-        lane.alerts.raise_alert(CRITICAL, "CERTIFICATE_REVOKED", message, agent_id=agent_id, cause_us=due.due_us)
+        lane.alerts.raise_alert(
+            CRITICAL, AlertKind.CERTIFICATE_REVOKED, message, agent_id=agent_id, cause_us=due.due_us
+        )
 
     def revoke(self, agent_id: str, at_us: int) -> None:
         """Revoke because a person orders it."""

@@ -18,6 +18,7 @@ from streams.archive.holds import Holds
 from streams.archive.objects import archived
 from streams.archive.store import StoreError
 from streams.audit.segments import Position
+from streams.core.alert_kinds import AlertKind
 from streams.core.errors import PortcullisError
 from streams.core.merkle import Frontier
 from streams.names import Topic
@@ -93,12 +94,12 @@ class Archiver:
             message = (
                 f"archive of {self._origins[lane]}: {len(futures)} objects took {time.monotonic() - began_s:.0f} s"
             )
-            self._alerts.critical("ARCHIVE_SLOW", self._origins[lane], message)
+            self._alerts.critical(AlertKind.ARCHIVE_SLOW, self._origins[lane], message)
 
     def tell(self, lane: int, error: PortcullisError) -> None:
         """Alert: this log is not archived any further."""
         origin = self._origins[lane]
-        self._alerts.critical("ARCHIVE_HELD", origin, f"archive of {origin} waits, nothing is skipped: {error}")
+        self._alerts.critical(AlertKind.ARCHIVE_HELD, origin, f"archive of {origin} waits, nothing is skipped: {error}")
 
     def _commit(self, lane: int, after: Position) -> None:
         tree = b64encode(after.tree.to_bytes()).decode()

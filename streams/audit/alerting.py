@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from confluent_kafka import KafkaError, Message
 
+    from streams.core.alert_kinds import AlertKind
     from streams.wire.headers import Header
 
 _log = structlog.get_logger(__name__)
@@ -79,7 +80,7 @@ class AlertSender:
         self._clock_s = clock_s
         self._told_s: dict[str, float] = {}
 
-    def critical(self, kind: str, subject: str, message: str) -> None:
+    def critical(self, kind: AlertKind, subject: str, message: str) -> None:
         """Tell a person; where Kafka does not answer, the log alone has it."""
         now_s = self._clock_s()
         digest = sha256(f"{kind}\n{subject}\n{message}".encode(errors="replace")).hexdigest()[:16]

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Final, Protocol
 
 from streams.audit.segments import Position
+from streams.core.alert_kinds import AlertKind
 from streams.names import Topic
 from streams.wire.note import NoteError, SignatureType, cosign_note
 from streams.witness.state import Seen
@@ -86,7 +87,7 @@ class Witness:
         seen = self._state.get(origin)
         size = 0 if seen is None else seen.position.tree.size
         message = f"witness {self._cosigner.verifier.name} cosigns nothing of {origin} past {size} leaves: {error}"
-        self._alerts.critical("WITNESS_REFUSED", origin, message)
+        self._alerts.critical(AlertKind.WITNESS_REFUSED, origin, message)
 
     def _cosign(self, lane: int, segment: Segment, now_s: float) -> None:
         note = cosign_note(segment.note, self._cosigner, time_s=int(now_s))
