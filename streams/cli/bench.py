@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+# A broker and a worker that have just started compile and fill their caches on the cores that are measured.
+_KILL_WARM_UP_S = 20.0
+_KILL_GAP_S = 0.2
 _ENFORCER_BOTS_MAX = 10  # each has connections of its own
 
 
@@ -50,9 +53,10 @@ def bench_command(  # noqa: PLR0913 - each is an option of the command
 ) -> None:
     """CPU per order, orders per second and latency, beside the leanest possible loop and plain Faust.
 
-    With --kills: from each kill's append to the bot's last approval, and from the order that opens a breaker to its
-    refusal. With --graces: how late a grace period ends whose worker is killed in the middle of it. With --via
-    enforcer: the latency of its answers, beside the same orders on Kafka without it.
+    With --kills: from each kill's append to the bot's last approval, from the order that opens a breaker to its
+    refusal, as many of them, and from the cause of each alert until it can be seen and its mail has come. With
+    --graces: how late a grace period ends whose worker is killed in the middle of it. With --via enforcer: the latency
+    of its answers, beside the same orders on Kafka without it.
 
     Example: portcullis bench --via enforcer --rate 200 --seconds 20
     """
@@ -133,7 +137,9 @@ def _bench_graces(crashes: int, *, as_json: bool) -> None:
 def _bench_kills(kills: int, rate: int, *, as_json: bool) -> None:
     from streams.rig.kills import run_kills
 
-    result = run_kills(load_settings(), kills=kills, rate=rate, gap_s=0.2, tell=progress.print)
+    result = run_kills(
+        load_settings(), kills=kills, rate=rate, gap_s=_KILL_GAP_S, warm_up_s=_KILL_WARM_UP_S, tell=progress.print
+    )
     _finish("Kills", result.as_dict(), ok=result.ok, as_json=as_json)
 
 

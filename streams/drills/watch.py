@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-from confluent_kafka import OFFSET_BEGINNING, TopicPartition
-
-from streams.clock import now_us
-from streams.core.errors import PortcullisError
-from streams.kafka.reading import partitions_of, reader, stored
 from streams.names import Topic
+from streams.rig.live_reader import LiveReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,16 +15,9 @@ if TYPE_CHECKING:
     from streams.kafka.reading import Stored
     from streams.settings import Settings
 
-_CONSUME_MAX: Final = 2_000
-_CONSUME_S: Final = 0.02
 _POLL_S: Final = 0.02
-_SILENCE_S: Final = 60.0
 _ANSWERS: Final = (Topic.ORDERS_APPROVED, Topic.ORDERS_REJECTED, Topic.ORDERS_DEAD_LETTER)
 _WATCHED: Final = (*_ANSWERS, Topic.RISK_ALERTS, Topic.MARKETS_REFERENCE, Topic.RISK_CIRCUIT_BREAKERS)
-
-
-class UnansweredError(PortcullisError):
-    """Messages of a drill got neither verdict nor dead letter."""
 
 
 class Watch:
@@ -37,10 +25,8 @@ class Watch:
 
     def __init__(self, settings: Settings) -> None:
         self.seen: defaultdict[Topic, list[tuple[Stored, int]]] = defaultdict(list)
-        self._settings = settings
-        self._stopping = threading.Event()
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._names = {settings.topic_prefix + topic: topic for topic in _WATCHED}
+        self._reader = LiveReader(settings, _WATCHED, self._take)
 
     @property
     def answered(self) -> int:
@@ -49,33 +35,22 @@ class Watch:
 
     def start(self) -> None:
         """Begin to read from the first record."""
-        self._thread.start()
+        self._reader.start()
 
     def stop(self) -> None:
         """Stop reading. Raises: whatever ended the thread before."""
-        self._stopping.set()
-        self._thread.join()
-        self.check()
+        self._reader.stop()
 
     def check(self) -> None:
         """Raise what ended the thread, if anything did."""
-        if self._failure is not None:
-            raise self._failure
+        self._reader.check()
 
     def wait_for(self, answers: int, check: Callable[[], None]) -> None:
         """Wait until so many messages are answered; `check` may raise meanwhile.
 
-        Raises: UnansweredError where no answer comes for a minute.
+        Raises: MissingAnswersError where no answer comes for a minute.
         """
-        last, since_s = -1, time.monotonic()
-        while (answered := self.answered) < answers:
-            check()
-            self.check()
-            if answered != last:
-                last, since_s = answered, time.monotonic()
-            elif time.monotonic() - since_s > _SILENCE_S:
-                raise UnansweredError(f"{answered} of {answers} messages answered, then none for {_SILENCE_S:g} s")
-            time.sleep(_POLL_S)
+        self._reader.wait_for(answers, lambda: self.answered, check)
 
     def happens(self, topic: Topic, wanted: Callable[[Stored], bool], within_s: float) -> bool:
         """Wait until a record of a kept topic is as wanted; say whether one came in time."""
@@ -86,23 +61,6 @@ class Watch:
             time.sleep(_POLL_S)
         return found
 
-    def _run(self) -> None:
-        try:
-            self._read()
-        except BaseException as error:  # noqa: BLE001 - raised again by check()
-            self._failure = error
-
-    def _read(self) -> None:
-        settings = self._settings
-        consumer = reader(settings.kafka_bootstrap_servers, settings.kafka_security)
-        names = {settings.topic_prefix + topic: topic for topic in _WATCHED}
-        try:
-            consumer.assign([TopicPartition(t, p, OFFSET_BEGINNING) for t, p in partitions_of(consumer, names)])
-            while not self._stopping.is_set():
-                messages = consumer.consume(_CONSUME_MAX, _CONSUME_S)
-                seen_us = now_us()
-                for message in messages:
-                    if message.error() is None:
-                        self.seen[names[message.topic() or ""]].append((stored(message), seen_us))
-        finally:
-            consumer.close()
+    def _take(self, records: list[Stored], seen_us: int) -> None:
+        for record in records:
+            self.seen[self._names[record.topic]].append((record, seen_us))

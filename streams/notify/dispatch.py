@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 _BACKOFF_S: Final = (1.0, 2.0, 5.0, 15.0, 60.0)
 _MINUTE_S: Final = 60.0
 _REMEMBERED_MAX: Final = 10_000
+_TOGETHER_MAX: Final = 20
 
 Place = tuple[int, int]
 """Partition and offset of an alert."""
@@ -49,7 +51,8 @@ class _Line:
     waiting: deque[Item] = field(default_factory=deque)
     sent_s: deque[float] = field(default_factory=deque)
     left_out: int = 0
-    busy: bool = False
+    sending: int = 0
+    """How many of the first ones are on their way."""
 
 
 class Dispatcher:
@@ -78,22 +81,27 @@ class Dispatcher:
             if line.route.takes(alert.severity, alert.kind):
                 line.waiting.append(Item(place, alert, now_s))
 
-    def due(self, now_s: float) -> list[tuple[Route, Item]]:
-        """Return what is to be sent now, one at a time to each route; report each with `done` or `failed`."""
+    def due(self, now_s: float) -> list[tuple[Route, tuple[Item, ...]]]:
+        """Return what is to be sent now, to each route one message; report each with `done` or `failed`.
+
+        What gathered while the message before was on its way goes in one: however many there are, none waits for long.
+        """
         found = []
         for line in self._lines.values():
             while line.sent_s and now_s - line.sent_s[0] >= _MINUTE_S:
                 line.sent_s.popleft()
             self._leave_out(line)
-            if line.waiting and not line.busy and line.waiting[0].next_s <= now_s:
-                item = line.waiting[0]
-                item.more, line.busy = line.left_out, True
-                found.append((line.route, item))
+            if line.sending:
+                continue
+            items = tuple(takewhile(lambda item: item.next_s <= now_s, islice(line.waiting, _TOGETHER_MAX)))
+            if items:
+                items[0].more, line.sending = line.left_out, len(items)
+                found.append((line.route, items))
         return found
 
     def _leave_out(self, line: _Line) -> None:
         """Drop what is above the route's limit, but for what is critical: the next one sent says how many."""
-        if line.busy or len(line.sent_s) < line.route.per_minute:
+        if line.sending or len(line.sent_s) < line.route.per_minute:
             return
         kept: deque[Item] = deque()
         for item in line.waiting:
@@ -105,26 +113,28 @@ class Dispatcher:
         line.waiting = kept
 
     def done(self, route: Route, now_s: float) -> None:
-        """Take note that a route's first one was delivered."""
+        """Take note that a route's message was delivered."""
         line = self._lines[route.name]
-        line.busy = False
-        line.waiting.popleft()
+        for _ in range(line.sending):
+            line.waiting.popleft()
+        self.sent += line.sending
+        line.sending = line.left_out = 0
         line.sent_s.append(now_s)
-        line.left_out = 0
-        self.sent += 1
 
-    def failed(self, route: Route, now_s: float) -> bool:
-        """Take note that it was not; say whether it is given up."""
+    def failed(self, route: Route, now_s: float) -> int:
+        """Take note that it was not; return how many of its alerts are given up."""
         line = self._lines[route.name]
-        line.busy = False
-        item = line.waiting[0]
-        item.next_s = now_s + _BACKOFF_S[min(item.tries, len(_BACKOFF_S) - 1)]
-        item.tries += 1
-        if now_s - item.since_s < self._settings.give_up_after_s:
-            return False
-        line.waiting.popleft()
-        self.given_up += 1
-        return True
+        items, line.sending = tuple(islice(line.waiting, line.sending)), 0
+        next_s = now_s + _BACKOFF_S[min(items[0].tries, len(_BACKOFF_S) - 1)]
+        given_up = 0
+        for item in items:  # the oldest first
+            item.next_s = next_s
+            item.tries += 1
+            if now_s - item.since_s >= self._settings.give_up_after_s:
+                line.waiting.popleft()
+                given_up += 1
+        self.given_up += given_up
+        return given_up
 
     def oldest(self, partition: int) -> int | None:
         """Return the offset of a partition's oldest alert that some route still waits for, or None."""

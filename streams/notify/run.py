@@ -13,10 +13,12 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from streams.names import Topic
 from streams.notify.dispatch import Alert, Dispatcher
+from streams.notify.routes import SEVERITIES
 from streams.wire.avro import DecodeError, Schema, decode
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Sequence
 
     from confluent_kafka import Message
 
@@ -46,18 +48,20 @@ class Channel:
         for place, url in enumerate(route.urls):
             if not self._targets.add(url):
                 raise ValueError(f"route {route.name}: Apprise does not know address {place + 1} of {len(route.urls)}")
+        for target in self._targets:
+            target.request_rate_per_sec = 0.0  # its pause of 5.5 s is longer than an alert may take; `per_minute` holds
 
-    def send(self, item: Item) -> bool:
-        """Tell an alert; say whether every address took it."""
-        alert = item.alert
-        more = f"\n({item.more} more alerts were left out for this route's limit.)" if item.more else ""
-        about = alert.agent_id or alert.symbol
-        title = f"[{alert.severity}] {alert.kind}" + (f" {about}" if about else "")
-        return bool(
-            self._targets.notify(
-                title=title, body=f"{alert.message}{more}\n{alert.alert_id}", notify_type=_TYPES[alert.severity]
-            )
-        )
+    def send(self, items: Sequence[Item]) -> bool:
+        """Tell alerts in one message; say whether every address took it."""
+        first, others = items[0].alert, len(items) - 1
+        severity = max((item.alert.severity for item in items), key=SEVERITIES.index)
+        about = first.agent_id or first.symbol
+        words = (f"[{severity}]", first.kind, about, f"and {others} more" if others else "")
+        title = " ".join(word for word in words if word)
+        body = "\n\n".join(f"{item.alert.message}\n{item.alert.alert_id}" for item in items)
+        if items[0].more:
+            body += f"\n({items[0].more} more alerts were left out for this route's limit.)"
+        return bool(self._targets.notify(title=title, body=body, notify_type=_TYPES[severity]))
 
 
 class Notifier:
@@ -87,7 +91,11 @@ class Notifier:
     def run(self, stop: threading.Event) -> None:
         """Tell alerts until `stop` is set; what is not delivered then comes again with the next start."""
         with closing(self._consumer), self._pool:
-            self._consumer.subscribe([self._topic], on_revoke=lambda _consumer, _partitions: self._commit())
+            self._consumer.subscribe(
+                [self._topic],
+                on_assign=lambda _consumer, partitions: _LOG.info("alerts are read, partitions: %d", len(partitions)),
+                on_revoke=lambda _consumer, _partitions: self._commit(),
+            )
             while not stop.is_set():
                 for message in self._consumer.consume(_CONSUME_MAX, _POLL_S):
                     self._take(message)
@@ -114,10 +122,10 @@ class Notifier:
             route = self._running.pop(future)
             if future.exception() is None and future.result():
                 self._dispatcher.done(route, now_s)
-            elif self._dispatcher.failed(route, now_s):
-                _LOG.error("an alert was given up on route %s", route.name)
-        for route, item in self._dispatcher.due(now_s):
-            self._running[self._pool.submit(self._channels[route.name].send, item)] = route
+            elif given_up := self._dispatcher.failed(route, now_s):
+                _LOG.error("%d alerts were given up on route %s", given_up, route.name)
+        for route, items in self._dispatcher.due(now_s):
+            self._running[self._pool.submit(self._channels[route.name].send, items)] = route
 
     def _commit(self) -> None:
         """Commit what no route waits for any more."""

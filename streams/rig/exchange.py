@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _REFERENCE_EVERY_S: Final = 0.05
 _REFERENCE_REFRESH_S: Final = 1.0
+# A venue of the rig shares its machine: it takes approvals every so often, not each as it comes.
+_FETCH: Final = {"fetch.min.bytes": 1_000_000, "fetch.wait.max.ms": 50}
 _CONSUME_MAX: Final = 1_000
 _CONSUME_S: Final = 0.02
 
@@ -126,7 +128,7 @@ class Exchange:
 
     def _trade(self) -> None:
         topics = [self._topic(Topic.ORDERS_APPROVED), self._topic(Topic.VENUE_COMMANDS)]
-        consumer = reader(self._settings.kafka_bootstrap_servers, self._settings.kafka_security)
+        consumer = reader(self._settings.kafka_bootstrap_servers, self._settings.kafka_security, **_FETCH)
         try:
             consumer.assign([TopicPartition(t, p, OFFSET_BEGINNING) for t, p in partitions_of(consumer, topics)])
             while not self._stopping.is_set():

@@ -7,11 +7,8 @@ import threading
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-from confluent_kafka import OFFSET_BEGINNING, TopicPartition
-
-from streams.clock import now_us
-from streams.kafka.reading import partitions_of, reader, stored
 from streams.names import Topic
+from streams.rig.live_reader import LiveReader
 from streams.rig.tally import Tally
 
 if TYPE_CHECKING:
@@ -21,8 +18,6 @@ if TYPE_CHECKING:
     from streams.settings import Settings
     from streams.wire.note import Verifier
 
-_CONSUME_MAX: Final = 2_000
-_CONSUME_S: Final = 0.02
 _TALLIED: Final = (
     Topic.ORDERS_REQUESTED,
     Topic.ORDERS_APPROVED,
@@ -44,26 +39,21 @@ class Ledger:
         """Every record of the compacted topics that the oracle needs."""
         self.lock = threading.Lock()
         """Held while records are taken: hold it to read the tally."""
-        self._settings = settings
+        self._kept = frozenset(settings.topic_prefix + topic for topic in _KEPT)
         self._seen: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)  # (seen, newest decision) per poll
-        self._stopping = threading.Event()
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
+        self._reader = LiveReader(settings, (*_TALLIED, *_KEPT), self._take)
 
     def start(self) -> None:
         """Begin to read from the first record."""
-        self._thread.start()
+        self._reader.start()
 
     def stop(self) -> None:
         """Stop reading. Raises: whatever ended the thread before."""
-        self._stopping.set()
-        self._thread.join()
-        self.check()
+        self._reader.stop()
 
     def check(self) -> None:
         """Raise what ended the thread, if anything did."""
-        if self._failure is not None:
-            raise self._failure
+        self._reader.check()
 
     def forget_times(self) -> None:
         """Forget when verdicts were seen, before the next round."""
@@ -94,32 +84,14 @@ class Ledger:
         with self.lock:
             return self.tally.unanswered(ends)
 
-    def _run(self) -> None:
-        try:
-            self._read()
-        except BaseException as error:  # noqa: BLE001 - raised again by check()
-            self._failure = error
+    def _take(self, records: list[Stored], seen_us: int) -> None:
+        with self.lock:
+            self._note(records, seen_us)
 
-    def _read(self) -> None:
-        settings = self._settings
-        consumer = reader(settings.kafka_bootstrap_servers, settings.kafka_security)
-        try:
-            names = [settings.topic_prefix + topic for topic in (*_TALLIED, *_KEPT)]
-            consumer.assign([TopicPartition(t, p, OFFSET_BEGINNING) for t, p in partitions_of(consumer, names)])
-            kept = frozenset(settings.topic_prefix + topic for topic in _KEPT)
-            while not self._stopping.is_set():
-                messages = consumer.consume(_CONSUME_MAX, _CONSUME_S)
-                records = [stored(message) for message in messages if message.error() is None]
-                if records:
-                    with self.lock:
-                        self._take(records, kept, now_us())
-        finally:
-            consumer.close()
-
-    def _take(self, records: list[Stored], kept: frozenset[str], seen_us: int) -> None:
+    def _note(self, records: list[Stored], seen_us: int) -> None:
         newest: dict[int, int] = {}
         for record in records:
-            if record.topic in kept:
+            if record.topic in self._kept:
                 self.kept.append(record)
                 continue
             decided_us = self.tally.take(record)

@@ -68,9 +68,10 @@ class Stage:
         """Return each bot's operator."""
         return {bot.agent_id: bot.operator for bot in self.bots}
 
-    def sender(self) -> Sender:
+    def sender(self, *, linger_ms: int = 2) -> Sender:
         """Return a producer."""
-        return Sender(self.settings.kafka_bootstrap_servers, self.settings.kafka_security)
+        settings = self.settings
+        return Sender(settings.kafka_bootstrap_servers, settings.kafka_security, **{"linger.ms": linger_ms})
 
     def worker(
         self, name: str = "worker-1", *, command: Sequence[str] = ("streams", "worker"), **changes: object
@@ -85,6 +86,10 @@ class Stage:
     def warehouse(self) -> Service:
         """Return the warehouse process, not yet started."""
         return Service("warehouse", ["warehouse"], self.settings, self.folder / "logs")
+
+    def notifier(self, routes: Path) -> Service:
+        """Return the notifier's process, not yet started."""
+        return Service("notifier", ["notifier", "--routes", str(routes)], self.settings, self.folder / "logs")
 
     def witness(self) -> Service:
         """Return a witness's process, not yet started; its key and state are in the folder."""

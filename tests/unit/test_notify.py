@@ -9,15 +9,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiosmtpd.controller import Controller
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.local.readiness import free_ports
 from streams.notify.dispatch import Alert, Dispatcher, Item
 from streams.notify.routes import NotifySettings, Route, RoutesError, load_routes, parse_routes
 from streams.notify.run import Channel
 from streams.resources import resource
+from streams.rig.mailbox import open_mailbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,8 +38,8 @@ def test_an_alert_goes_to_the_routes_that_take_it_and_once() -> None:
     dispatcher.take(alert(2, "CRITICAL"), (0, 2), 900.0)  # the same once more
     sent = []
     for now_s in range(3):
-        for route, item in dispatcher.due(float(now_s)):
-            sent.append((route.name, item.alert.alert_id))
+        for route, items in dispatcher.due(float(now_s)):
+            sent += [(route.name, item.alert.alert_id) for item in items]
             dispatcher.done(route, float(now_s))
     assert sorted(sent) == [("all", "a-1"), ("all", "a-2"), ("loud", "a-2")]
     assert dispatcher.oldest(0) is None
@@ -66,18 +65,46 @@ def test_a_route_that_fails_is_tried_again_later_and_in_the_end_given_up() -> No
     assert dispatcher.given_up == 1
 
 
+def test_what_gathers_while_a_message_is_on_its_way_goes_in_one() -> None:
+    dispatcher = Dispatcher(replace(SETTINGS, routes=(ALL,)))
+    dispatcher.take(alert(0), (0, 0), 0.0)
+    ((_, first),) = dispatcher.due(0.0)
+    for number in range(1, 30):
+        dispatcher.take(alert(number), (0, number), 0.1)
+    assert not dispatcher.due(0.2)  # one message at a time
+    dispatcher.done(ALL, 0.3)
+    sent = [len(first)]
+    while due := dispatcher.due(0.4):
+        sent.append(len(due[0][1]))
+        dispatcher.done(ALL, 0.4)
+    assert sent == [1, 20, 9]
+    assert dispatcher.sent == 30
+
+
+def test_a_message_that_fails_comes_again_whole_and_newer_alerts_join_it() -> None:
+    dispatcher = Dispatcher(replace(SETTINGS, routes=(ALL,), give_up_after_s=10))
+    for number in range(3):
+        dispatcher.take(alert(number), (0, number), 9.0 * (number == 2))
+    dispatcher.due(0.0)
+    assert dispatcher.failed(ALL, 0.0) == 0
+    assert not dispatcher.due(0.9)
+    ((_, items),) = dispatcher.due(10.0)
+    assert len(items) == 3
+    assert dispatcher.failed(ALL, 10.0) == 2  # the two that waited for ten seconds
+    assert dispatcher.oldest(0) == 2
+
+
 def test_a_flood_is_cut_but_for_what_is_critical_and_the_next_one_says_how_many() -> None:
     dispatcher = Dispatcher(replace(SETTINGS, routes=(ALL,)))
-    for number in range(8):
-        dispatcher.take(alert(number), (0, number), 0.0)
-    dispatcher.take(alert(99, "CRITICAL"), (0, 99), 0.0)
-    sent: list[tuple[str, int]] = []
-    for step in range(20):
-        for route, item in dispatcher.due(step / 100):
-            sent.append((item.alert.alert_id, item.more))
+    sent: list[tuple[list[str], int]] = []
+    for step in range(6):
+        for number in range(2):
+            dispatcher.take(alert(10 * step + number, "CRITICAL" if step == 5 else "WARNING"), (0, step), 0.0)
+        for route, items in dispatcher.due(step / 100):
+            sent.append(([item.alert.alert_id for item in items], items[0].more))
             dispatcher.done(route, step / 100)
-    assert sent == [("a-0", 0), ("a-1", 0), ("a-2", 0), ("a-99", 5)]
-    assert dispatcher.limited == 5
+    assert sent == [(["a-0", "a-1"], 0), (["a-10", "a-11"], 0), (["a-20", "a-21"], 0), (["a-50", "a-51"], 4)]
+    assert dispatcher.limited == 4
 
 
 @given(st.lists(st.tuples(st.sampled_from(["take", "done", "failed"]), st.integers(0, 20)), max_size=80))
@@ -89,11 +116,13 @@ def test_no_offset_is_let_go_while_a_route_waits_for_it(steps: list[tuple[str, i
             dispatcher.take(alert(number), (0, number), now_s)
             waiting.append(number)
         else:
-            for route, item in dispatcher.due(now_s):
+            for route, items in dispatcher.due(now_s):
+                gone = len(items)
                 if action == "done":
                     dispatcher.done(route, now_s)
-                    waiting.remove(item.place[1])
-                elif dispatcher.failed(route, now_s):
+                else:
+                    gone = dispatcher.failed(route, now_s)
+                for item in items[:gone]:
                     waiting.remove(item.place[1])
         assert dispatcher.oldest(0) == (min(waiting) if waiting else None)
 
@@ -137,17 +166,6 @@ def test_an_address_of_no_kind_is_refused_without_being_shown() -> None:
 # The way out.
 
 
-class Mailbox:
-    """Keeps what a mail server is given."""
-
-    def __init__(self) -> None:
-        self.mails: list[str] = []
-
-    async def handle_DATA(self, _server: object, _session: object, envelope: Any) -> str:  # noqa: N802
-        self.mails.append(envelope.content.decode())
-        return "250 OK"
-
-
 class Hook(BaseHTTPRequestHandler):
     """Keeps what a webhook is given; refuses while told to."""
 
@@ -179,22 +197,22 @@ def webhook() -> Iterator[tuple[int, type[Hook]]]:
 
 
 @pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # Python 3.11's own mail package
-def test_a_mail_server_and_a_webhook_get_the_alert(webhook: tuple[int, type[Hook]]) -> None:
+def test_a_mail_server_and_a_webhook_get_the_alerts_at_once(webhook: tuple[int, type[Hook]]) -> None:
     port, hook = webhook
-    box = Mailbox()
-    (smtp,) = free_ports(1)
-    controller = Controller(box, hostname="127.0.0.1", port=smtp)
-    controller.start()
-    try:
-        urls = (f"json://127.0.0.1:{port}/", f"mailto://127.0.0.1:{smtp}?from=gate@example.org&to=desk@example.org")
-        channel = Channel(Route("r", "INFO", frozenset(), urls, 1))
-        assert channel.send(Item((0, 7), ALERT, 0.0, more=4))
-    finally:
-        controller.stop()
-    (mail,), (body,) = box.mails, hook.bodies
-    assert "[CRITICAL] BREAKER_HALTED bot-1" in mail
-    assert body["title"] == "[CRITICAL] BREAKER_HALTED bot-1"
-    assert "4 more alerts" in body["message"]
+    with open_mailbox() as box:
+        channel = Channel(Route("r", "INFO", frozenset(), (f"json://127.0.0.1:{port}/", box.url()), 1))
+        assert all(target.request_rate_per_sec == 0 for target in channel._targets)
+        assert channel.send([Item((0, 7), ALERT, 0.0, more=4), Item((0, 8), alert(8), 0.0)])
+        assert channel.send([Item((0, 9), alert(9), 0.0)])
+    (_, mail), (_, second) = box.mails
+    body = hook.bodies[0]
+    assert mail.startswith("[CRITICAL] BREAKER_HALTED bot-1 and 1 more\n")
+    assert second.startswith("[WARNING] KIND_9 bot-1\n")
+    assert body["title"] == "[CRITICAL] BREAKER_HALTED bot-1 and 1 more"
+    for told in (mail, body["message"]):
+        assert ALERT.alert_id in told
+        assert "a-8" in told
+        assert "4 more alerts" in told
     assert body["type"] == "failure"
 
 
@@ -202,5 +220,5 @@ def test_an_address_that_refuses_is_a_failure(webhook: tuple[int, type[Hook]]) -
     port, hook = webhook
     hook.status = 500
     assert not Channel(Route("r", "INFO", frozenset(), (f"json://127.0.0.1:{port}/",), 1)).send(
-        Item((0, 1), ALERT, 0.0)
+        [Item((0, 1), ALERT, 0.0)]
     )
