@@ -80,6 +80,7 @@ OWNERS = {
     "apprise": {"notify"},
     "jsonschema_rs": {"reports"},
     "pyarrow": {"reports"},
+    "numpy": {"reports"},
 }
 # The oracle judges the gate, so it may not be built from it.
 ORACLE_MAY_NOT = {

@@ -147,6 +147,11 @@ def findings(report: ExecutionReport, approval: Approval | None) -> tuple[Findin
 
 def value_eur_e5(report: ExecutionReport, eur_rate_e13: int) -> int:
     """Return a trade's value in EUR, rounded half to even as the record formats ask."""
-    exact = report.last_qty_e17 * report.last_px_e13 * eur_rate_e13
+    return traded_eur_e5(report.last_qty_e17, report.last_px_e13, eur_rate_e13)
+
+
+def traded_eur_e5(qty_e17: int, price_e13: int, eur_rate_e13: int) -> int:
+    """Return what a quantity at a price is in EUR, rounded half to even."""
+    exact = qty_e17 * price_e13 * eur_rate_e13
     value, rest = divmod(exact, _VALUE_DIVISOR)
     return value + (2 * rest > _VALUE_DIVISOR or (2 * rest == _VALUE_DIVISOR and value & 1))

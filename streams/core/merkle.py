@@ -66,15 +66,18 @@ class Frontier:
 
     def extend(self, leaf_hashes: Iterable[bytes]) -> Frontier:
         """Return the frontier with these leaves appended in order."""
-        size, stack = self.size, list(self.hashes)
-        for leaf_hash in leaf_hashes:
-            node, carry = leaf_hash, size
-            while carry & 1:
-                node = sha256(b"\x01" + stack.pop() + node).digest()
-                carry >>= 1
-            stack.append(node)
-            size += 1
-        return Frontier(size, tuple(stack))
+        # Level by level, so that the loops are few and long: an old node is the left sibling of the first new one, and
+        # what has no sibling is a complete subtree of the new tree.
+        old, nodes = list(self.hashes), list(leaf_hashes)
+        size, level, complete = self.size + len(nodes), 0, list[bytes]()
+        while nodes:
+            if self.size >> level & 1:
+                nodes.insert(0, old.pop())
+            if len(nodes) & 1:
+                complete.append(nodes.pop())
+            pairs = zip(nodes[::2], nodes[1::2], strict=True)
+            nodes, level = [sha256(b"\x01" + left + right).digest() for left, right in pairs], level + 1
+        return Frontier(size, (*old, *reversed(complete)))
 
     def root(self) -> bytes:
         """Return the tree's root hash."""
@@ -109,8 +112,8 @@ class BatchProver:
     __slots__ = ("_first", "_levels", "frontier", "root")
 
     def __init__(self, before: Frontier, leaf_hashes: Sequence[bytes]) -> None:
-        for leaf_hash in leaf_hashes:
-            _require_hash("leaf hash", leaf_hash)
+        for size in set(map(len, leaf_hashes)) - {HASH_BYTES}:
+            raise MerkleError(f"leaf hash: {HASH_BYTES} bytes required, got {size}")
         self._first = before.size
         # _levels[k] holds the last nodes of level k, from node (first >> k) rounded down to even, so that the left
         # sibling of the first new node is in it too.

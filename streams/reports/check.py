@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from streams.reports.forms import Forms
-from streams.reports.layout import RECORD_FILES, leaves_file, lines_file, unpack_items
-from streams.reports.leaves import LeafReader
-from streams.reports.sections import Extent, ReadSection, read_section
+from streams.reports.layout import RECORD_FILES, columns_file, leaves_file, lines_file, unpack_items
+from streams.reports.sections import SectionReader
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from streams.core.merkle import Frontier
+    from streams.reports.columns import ColumnsFile
     from streams.reports.facts import Facts
+    from streams.reports.layout import Extent
     from streams.reports.leaves import Selection
+    from streams.reports.sections import ReadSection
 
 _PROBLEMS_MAX: Final = 100
 
@@ -29,6 +32,8 @@ class Asked:
     leaves: int
     leaf_span: tuple[int, int]
     record_spans: tuple[tuple[int, int], ...]
+    groups: tuple[int, ...]
+    """The number of each record file's row group in Parquet; of a file that has no records here, of the next one."""
     before: Frontier
     sizes: tuple[int, ...]
 
@@ -37,7 +42,8 @@ class Asked:
 class CheckedSection:
     """What a section turned out to be: the trees at the sizes asked for and at its end; problems, each of a file.
 
-    ``differing`` says at which leaf a record file parts from what the leaves say, by file.
+    ``differing`` says at which leaf a record file parts from what the leaves say, by file, and ``differing_columns``
+    at which a Parquet file does.
     """
 
     extent: Extent
@@ -48,6 +54,7 @@ class CheckedSection:
     registrations: tuple[tuple[int, bytes], ...]
     problems: tuple[str, ...]
     differing: tuple[tuple[int, str], ...]
+    differing_columns: tuple[tuple[int, str], ...]
     venues: frozenset[str]
 
 
@@ -56,9 +63,14 @@ class SectionChecker:
 
     def __init__(self, folder: Path, facts: Facts, selection: Selection, span_us: tuple[int, int]) -> None:
         self._folder = folder
-        self._reader = LeafReader(facts, selection)
+        self._reader = SectionReader(facts, selection)
         self._span_us = span_us
         self._forms = Forms()
+        self._columns: tuple[ColumnsFile, ...] = ()
+        with suppress(ImportError):
+            from streams.reports.columns import ColumnsFile  # noqa: PLC0415 - a regulator may go without pyarrow
+
+            self._columns = tuple(ColumnsFile(name, folder / columns_file(name)) for name in RECORD_FILES)
 
     def check(self, asked: Asked) -> CheckedSection:
         """Return what a section is; it has as many leaves as were asked for, or a problem says so."""
@@ -70,13 +82,12 @@ class SectionChecker:
             problems.append(f"{next_leaf}: cut off in {file}, or its length is another")
         elif len(leaves) != asked.leaves:
             problems.append(f"{next_leaf}: {asked.leaves} leaves in {file} from {extent.start} on, not {len(leaves)}")
-        read = read_section(leaves, extent, self._reader)
-        blobs = read.blobs()
-        problems += [*read.problems, *self._left_out(read, extent), *self._forms.check(blobs)]
+        read = self._reader.read(leaves, extent)
+        problems += [*read.problems, *self._left_out(read, extent), *self._forms.check(read.lines)]
         differing = []
-        for number, (name, blob) in enumerate(zip(RECORD_FILES, blobs, strict=True)):
+        for number, (name, lines) in enumerate(zip(RECORD_FILES, read.lines, strict=True)):
             stored = _read(self._folder, lines_file(name), *asked.record_spans[number])
-            if stored != blob:
+            if stored != lines:
                 differing += [(number, text) for text in _differences(name, extent, read, number, stored)]
         trees, tree, done = [], asked.before, 0
         for size in asked.sizes:
@@ -85,14 +96,24 @@ class SectionChecker:
         return CheckedSection(
             extent,
             len(leaves),
-            sum(map(len, read.lines)),
+            sum(map(len, read.owners)),
             tuple(trees),
             tree.extend(read.hashes[done:]),
             tuple(read.registrations),
             tuple(problems),
             tuple(differing),
+            tuple(self._differing_columns(read, extent, asked.groups)),
             frozenset(self._reader.venues),
         )
+
+    def _differing_columns(self, read: ReadSection, extent: Extent, groups: Sequence[int]) -> Iterator[tuple[int, str]]:
+        """Name the first record of each Parquet file that is not what its leaf says."""
+        for number, (columns, table) in enumerate(zip(self._columns, read.tables, strict=bool(self._columns))):
+            row = None if table is None else columns.difference(groups[number], table)
+            if row is not None:
+                owner = read.owners[number][min(row, len(read.owners[number]) - 1)]
+                where = f"{columns_file(RECORD_FILES[number])}: the record of log {extent.partition} leaf {owner}"
+                yield number, f"{where} is not what the leaf says"
 
     def _left_out(self, read: ReadSection, extent: Extent) -> list[str]:
         """Name the leaves that are in the batch's range by their time, and not in its records by their place."""
@@ -108,7 +129,8 @@ class SectionChecker:
 
 def _differences(name: str, extent: Extent, read: ReadSection, number: int, stored: bytes) -> list[str]:
     """Name the records of a file that are not what their leaves say."""
-    ours, theirs, owners = read.lines[number], stored.decode(errors="replace").splitlines(keepends=True), read.owners
+    ours, theirs = (data.splitlines(keepends=True) for data in (read.lines[number], stored))
+    owners = read.owners
     where = f"{lines_file(name)}: the record of log {extent.partition} leaf"
     if len(ours) == len(theirs):
         places = [place for place, (a, b) in enumerate(zip(ours, theirs, strict=True)) if a != b]
@@ -129,12 +151,3 @@ def _read(folder: Path, name: str, offset: int, size: int) -> bytes:
     except OSError:
         # The list of files says what is wrong with it.
         return b""
-
-
-def spans(sizes: Sequence[int], start: int) -> list[tuple[int, int]]:
-    """Return offset and size of pieces that follow each other."""
-    found = []
-    for size in sizes:
-        found.append((start, size))
-        start += size
-    return found

@@ -1,11 +1,11 @@
 """Records as Parquet: the same lines, a column for each member; which type, the schema says. Owner of pyarrow.
 
-Texts are parsed and columns compared by Arrow, 8 MB of lines at a time.
+A section of a log is a row group, so that sections are written and compared apart.
 """
 
 from __future__ import annotations
 
-from itertools import zip_longest
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -16,45 +16,68 @@ from streams.reports.forms import schema
 from streams.reports.layout import EVENTS, INCIDENTS, columns_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-_BLOCK_BYTES: Final = 8 << 20
 _COMPRESSION: Final = "zstd"
 # Kinds that have members of any name, which no column can be; there are few of them, and such a member is JSON text.
 _OPEN: Final = (INCIDENTS, EVENTS)
 
 
-def write_columns(name: str, lines: Path, columns: Path) -> None:
-    """Write a file of lines as Parquet."""
-    with parquet.ParquetWriter(columns, _typed_schema(name), compression=_COMPRESSION) as writer:
-        for table in _tables(name, lines):
-            writer.write_table(table)
+class ColumnsWriter:
+    """Writes a kind's records as Parquet: a row group for each section that has some."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        self._writer = parquet.ParquetWriter(path, _typed_schema(name), compression=_COMPRESSION)
+
+    def write(self, table: Any) -> None:  # noqa: ANN401 - an Arrow table, or none
+        """Write a section's records."""
+        if table is not None:
+            self._writer.write_table(table, row_group_size=max(table.num_rows, 1))
+
+    def close(self) -> None:
+        """Write what a Parquet file ends with."""
+        self._writer.close()
 
 
-def columns_problem(name: str, lines: Path, columns: Path) -> str:
-    """Return how a Parquet file differs from its lines; empty where it has the same records in the same order."""
-    file, row = columns_file(name), 0
-    try:
-        with parquet.ParquetFile(columns) as stored:
-            if not stored.schema_arrow.equals(_typed_schema(name)):
-                return f"{file}: has other columns than its schema says"
-            groups = (stored.read_row_group(number) for number in range(stored.num_row_groups))
-            for ours, theirs in zip_longest(_tables(name, lines), groups):
-                if ours is None or theirs is None or not ours.equals(theirs):
-                    return f"{file}: record {row + _first_difference(ours, theirs)} is not that of the lines"
-                row += ours.num_rows
-    except (OSError, pa.ArrowException) as error:
-        return f"{file}: cannot be read ({str(error)[:200]})"
-    return ""
+class ColumnsFile:
+    """A kind's records as Parquet, read a section at a time."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        self._name = name
+        self._path = path
+        self._file: Any = None
+
+    def problem(self, groups: int) -> str:
+        """Return what is wrong with the file as a whole, which has so many row groups; empty where nothing is."""
+        file = columns_file(self._name)
+        try:
+            opened = self._opened()
+        except (OSError, pa.ArrowException) as error:
+            return f"{file}: cannot be read ({str(error)[:200]})"
+        if not opened.schema_arrow.equals(_typed_schema(self._name)):
+            return f"{file}: has other columns than its schema says"
+        if opened.num_row_groups != groups:
+            return f"{file}: {groups} row groups required, has {opened.num_row_groups}"
+        return ""
+
+    def difference(self, group: int, ours: Any) -> int | None:  # noqa: ANN401 - an Arrow table
+        """Return the first row of a row group that is not that of our table, None where they are the same."""
+        try:
+            theirs = self._opened().read_row_group(group)
+        except (OSError, pa.ArrowException):
+            return 0
+        return None if ours.equals(theirs) else _first_difference(ours, theirs)
+
+    def _opened(self) -> Any:  # noqa: ANN401 - a Parquet file
+        if self._file is None:
+            self._file = parquet.ParquetFile(self._path)
+        return self._file
 
 
-def _first_difference(ours: Any, theirs: Any) -> int:  # noqa: ANN401 - Arrow's tables, or none
+def _first_difference(ours: Any, theirs: Any) -> int:  # noqa: ANN401 - Arrow's tables
     """Return the row at which two tables part."""
-    if ours is None or theirs is None:
-        return 0
-    rows = min(ours.num_rows, theirs.num_rows)
-    low, high = 0, rows
+    low, high = 0, min(ours.num_rows, theirs.num_rows)
     while low < high:
         middle = (low + high + 1) // 2
         if ours.slice(0, middle).equals(theirs.slice(0, middle)):
@@ -64,20 +87,25 @@ def _first_difference(ours: Any, theirs: Any) -> int:  # noqa: ANN401 - Arrow's 
     return low
 
 
-def _tables(name: str, lines: Path) -> Iterator[Any]:
-    """Yield a file's lines as tables with typed columns, a block at a time."""
-    with lines.open("rb") as file:
-        rest = b""
-        while block := file.read(_BLOCK_BYTES):
-            whole, cut, rest = (rest + block).rpartition(b"\n")
-            if cut:
-                yield _table(name, whole + cut)
-        if rest:
-            yield _table(name, rest)
+def typed_table(name: str, columns: Mapping[str, Any]) -> Any:  # noqa: ANN401 - an Arrow table
+    """Return a kind's records as a table; a column that none of them has is empty."""
+    wanted = _typed_schema(name)
+    rows = len(next(iter(columns.values())))
+    return pa.table(
+        [
+            pa.nulls(rows, field.type) if (column := columns.get(field.name)) is None else _as(column, field.type)
+            for field in wanted
+        ],
+        schema=wanted,
+    )
 
 
-def _table(name: str, lines: bytes) -> Any:  # noqa: ANN401 - an Arrow table
+def _as(column: Any, kind: Any) -> Any:  # noqa: ANN401 - Arrow's arrays and types
+    return column if column.type == kind else column.cast(kind)
 
+
+def table_of(name: str, lines: bytes) -> Any:  # noqa: ANN401 - an Arrow table
+    """Return lines as a table with typed columns."""
     wanted = _typed_schema(name)
     if name in _OPEN:
         rows = [{key: _plain(value) for key, value in orjson.loads(line).items()} for line in lines.splitlines()]
@@ -101,11 +129,13 @@ def _text_type(kind: Any) -> Any:  # noqa: ANN401 - Arrow's types
     return pa.string() if pa.types.is_timestamp(kind) else kind
 
 
+@cache
 def _typed_schema(name: str) -> Any:  # noqa: ANN401 - Arrow's schema
     """Return the columns of a kind of record: members joined by dots."""
     return pa.schema(list(_columns("", schema(name), typed=True)))
 
 
+@cache
 def _nested_schema(name: str) -> Any:  # noqa: ANN401 - Arrow's schema
     """Return the members as lines have them, numbers and times still texts."""
     return pa.schema([(key, _nested(kind)) for key, kind in schema(name)["properties"].items()])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 from itertools import islice
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import orjson
 
@@ -24,6 +24,7 @@ from streams.reports.layout import (
     SECTION_LEAVES,
     SIGNATURE,
     BatchError,
+    Extent,
     LogRange,
     Section,
     checkpoints_file,
@@ -40,7 +41,7 @@ from streams.reports.layout import (
 from streams.reports.leaves import Selection
 from streams.reports.papers import write_papers
 from streams.reports.readme import README_TEXT
-from streams.reports.sections import Extent, Join, MadeSection, SectionMaker
+from streams.reports.sections import Join, MadeSection, SectionMaker
 from streams.reports.workers import workers
 from streams.resources import resource
 from streams.wire.avro import Schema, encode
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from streams.reports.columns import ColumnsWriter
     from streams.reports.workers import Workers
 
 
@@ -135,10 +137,9 @@ def export_batch(
     facts = Facts(dict(sorted(parties.items())), dict(sorted(wanted.instruments.items())))
     counts: Counter[str] = Counter()
     with workers(partial(_maker, facts, wanted.selection), sum(plan.sections for plan in plans)) as pool:
-        with _Files(out, RECORD_FILES) as files:
+        with _files(out) as files:
             logs = [_export_log(source, plan, files, counts, pool, origin) for plan in plans]
         facts = facts.with_markets(files.markets)
-        _write_columns(out, pool)
         _write_texts(out)
         write_papers(out, [leaf for plan in plans for _, leaf in plan.registrations], pki)
         manifest = _manifest(out, wanted, facts, logs, counts, pool)
@@ -167,27 +168,33 @@ def _maker(facts: Facts, selection: Selection) -> Callable[[Sequence[bytes], Ext
     return SectionMaker(facts, selection, Forms()).make
 
 
+@dataclass(slots=True)
 class _Files:
     """The record files, open while the logs are read one after the other."""
 
-    def __init__(self, out: Path, names: Sequence[str]) -> None:
-        self.out = out
-        self._names = names
-        self._stack = ExitStack()
-        self._files: list[BinaryIO] = []
-        self.markets: set[str] = set()
+    out: Path
+    lines: Sequence[BinaryIO]
+    columns: Sequence[ColumnsWriter]
+    markets: set[str] = field(default_factory=set)
 
-    def __enter__(self) -> Self:
-        for name in self._names:
-            self._files.append(self._stack.enter_context((self.out / lines_file(name)).open("wb")))
-        return self
+    def write(self, made: MadeSection) -> None:
+        for file, data in zip(self.lines, made.lines, strict=True):
+            file.write(data)
+        for columns, table in zip(self.columns, made.tables, strict=True):
+            columns.write(table)
+        self.markets |= made.markets
 
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
 
-    def write(self, blobs: Sequence[bytes]) -> None:
-        for file, blob in zip(self._files, blobs, strict=True):
-            file.write(blob)
+@contextmanager
+def _files(out: Path) -> Iterator[_Files]:
+    try:
+        from streams.reports.columns import ColumnsWriter  # noqa: PLC0415 - checking a batch goes without pyarrow
+    except ImportError:
+        raise BatchError("Parquet files need pyarrow: the extra `embedded` has it") from None
+    with ExitStack() as stack:
+        lines = [stack.enter_context((out / lines_file(name)).open("wb")) for name in RECORD_FILES]
+        columns = [stack.enter_context(closing(ColumnsWriter(name, out / columns_file(name)))) for name in RECORD_FILES]
+        yield _Files(out, lines, columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,10 +255,9 @@ def _export_log(
             if made.problems:
                 raise BatchError(made.problems[0])
             file.write(made.leaf_blob)
-            files.write(made.blobs)
-            files.markets |= made.markets
+            files.write(made)
             counts.update(dict(zip(RECORD_FILES, made.counts, strict=True)))
-            sections.append(Section(made.leaf_count, len(made.leaf_blob), tuple(map(len, made.blobs))))
+            sections.append(Section(made.leaf_count, len(made.leaf_blob), tuple(map(len, made.lines))))
     begin_note = b""
     with (out / checkpoints_file(number)).open("wb") as file:
         for size, note in source.checkpoints(number):
@@ -305,16 +311,6 @@ def _hash_before(
             node, level, place = hash_node(stack.pop(), node), level + 1, place >> 1
         stack.append(node)
     return Frontier(count, tuple(stack)), nodes
-
-
-def _write_columns(out: Path, pool: Workers) -> None:
-    try:
-        from streams.reports.columns import write_columns  # noqa: PLC0415 - checking a batch goes without pyarrow
-    except ImportError:
-        raise BatchError("Parquet files need pyarrow: the extra `embedded` has it") from None
-    files = [(name, out / lines_file(name), out / columns_file(name)) for name in RECORD_FILES]
-    for done in [pool.also(write_columns, *each) for each in files]:
-        done()
 
 
 def _write_texts(out: Path) -> None:

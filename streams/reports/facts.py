@@ -7,7 +7,6 @@ a market trades is reference data: the exporter states it, trades in the log bea
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -91,9 +90,8 @@ class Facts:
         return market_of(symbol, instrument.dti), json_text(instrument.currency)
 
 
-@lru_cache(65536)
 def json_text(text: str) -> str:
-    """Return a text as JSON; names come again and again."""
+    """Return a text as JSON."""
     return orjson.dumps(text).decode()
 
 
@@ -106,8 +104,12 @@ def submitter_of(bot: str, lei: str) -> str:
 
 def market_of(symbol: str, dti: str) -> str:
     """Return the JSON members of auth.113 that name an order book and its asset."""
-    instrument = f'"Id":{json_text(dti)}' if dti else f'"Othr":{json_text(symbol)}'
-    return f'"OrdrBookId":{json_text(symbol)},"FinInstrm":{{{instrument}}}'
+    return f'"OrdrBookId":{json_text(symbol)},"FinInstrm":{{{instrument_of(symbol, dti)}}}'
+
+
+def instrument_of(symbol: str, dti: str) -> str:
+    """Return the JSON member that names a market's asset, or where it has no DTI the market."""
+    return f'"Id":{json_text(dti)}' if dti else f'"Othr":{json_text(symbol)}'
 
 
 def default_instrument(symbol: str) -> Instrument:

@@ -7,7 +7,7 @@ shown but the leaf before the first record, which must be outside the range, so 
 At the other end the batch goes one leaf too far as well; where the log has none yet, it goes up to the newest
 checkpoint, and what was appended within the range later shows in the next batch, which begins before it.
 
-Leaves and records are cut into sections at multiples of 4,096 leaves. The manifest has the size of each section in each
+Leaves and records are cut into sections at multiples of 8,192 leaves. The manifest has the size of each section in each
 file, so that sections are made and checked by as many processes as there are, each in the memory of one section.
 """
 
@@ -38,7 +38,7 @@ KEY_NAME: Final = "portcullis.local/reports"
 CERTIFICATES: Final = "certificates"
 REVOCATIONS: Final = "revocation-lists"
 # A section's root is a node of every tree that holds it: sections are hashed apart and put together by their roots.
-SECTION_BITS: Final = 12
+SECTION_BITS: Final = 13
 SECTION_LEAVES: Final = 1 << SECTION_BITS
 
 _LENGTH: Final = struct.Struct(">I")
@@ -99,8 +99,18 @@ class LogRange:
             raise BatchError(f"{MANIFEST}: a log's entry cannot be read ({error!r:.80})") from None
 
 
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Where a section stands: its log, its first leaf, and which leaves of the log are in the batch's range."""
+
+    partition: int
+    start: int
+    first: int
+    last: int
+
+
 def section_size(index: int, end: int) -> int:
-    """Return how many leaves the section has that begins at this leaf: up to the next multiple of 4,096, or the end."""
+    """Return how many leaves the section has that begins at this leaf: up to the next multiple of 8,192, or the end."""
     return min(((index >> SECTION_BITS) + 1 << SECTION_BITS), end) - index
 
 
@@ -146,13 +156,13 @@ def write_item(file: BinaryIO, data: bytes) -> None:
 
 def unpack_items(data: bytes) -> tuple[list[bytes], bool]:
     """Return the whole items that follow each other in these bytes, and whether they are all that is there."""
-    items, place, end = [], 0, len(data)
-    while place + _LENGTH.size <= end:
-        start = place + _LENGTH.size
-        next_place = start + _LENGTH.unpack_from(data, place)[0]
+    items, place, end = list[bytes](), 0, len(data)
+    read, add = int.from_bytes, items.append
+    while (start := place + _LENGTH.size) <= end:
+        next_place = start + read(data[place:start], "big")
         if next_place > end:
             break
-        items.append(data[start:next_place])
+        add(data[start:next_place])
         place = next_place
     return items, place == end
 

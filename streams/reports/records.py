@@ -1,15 +1,14 @@
 """The lines of a batch: what a leaf says of an order or a trade, in the elements of auth.113 and auth.016.
 
-A line is a pure function of the leaf and the batch's facts, so whoever has both can check it. Lines are put together by
-hand: there are a million of them, and of every line most is the same. `schemas/reports/` says what each must look like.
+A line is a pure function of the leaf and the batch's facts, so whoever has both can check it. Lines are put together
+from templates: there are a million of them, and of every line most is the same. `schemas/reports/` says what each must
+look like.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
-
-import orjson
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streams.core.executions import ExecutionReport, value_eur_e5
 from streams.core.identifiers import Identifier, is_well_formed
@@ -23,7 +22,7 @@ from streams.core.orders import (
     TimeInForce,
     decimal_text,
 )
-from streams.reports.facts import json_text, market_of, submitter_of
+from streams.reports.facts import instrument_of, json_text, market_of, submitter_of
 from streams.wire.regulatory import (
     APPROVED_CODES,
     OWN_ACCOUNT,
@@ -37,6 +36,8 @@ from streams.wire.regulatory import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+DATE_CHARS: Final = len("2026-01-31")
 
 
 class Moment(NamedTuple):
@@ -56,10 +57,10 @@ class Place(NamedTuple):
 
 
 class OrderParts(NamedTuple):
-    """What a line says of an order, each part as JSON already: most come again and again, so they are kept by others.
+    """What a line says of an order, each part as JSON already.
 
-    ``submitter``, ``market`` and ``terms`` are members; ``limit`` is a member with its comma, or empty; so is
-    ``refusal``, which only a refused order has.
+    ``submitter``, ``market``, ``validity``, ``kind`` and ``side`` are members; ``limit`` is a member with its comma, or
+    empty; so is ``refusal``, which only a refused order has.
     """
 
     agent_id: str
@@ -68,7 +69,9 @@ class OrderParts(NamedTuple):
     venue: str
     cl_ord_id: str
     orig_cl_ord_id: str
-    terms: tuple[str, str, str]
+    validity: str
+    kind: str
+    side: str
     limit: str
     quantity: str
     submitted_at: str
@@ -94,71 +97,103 @@ class KnownTrade(NamedTuple):
     worse_bps: str
 
 
+ORDER_LINE: Final = (
+    '{{"RptId":"{log}-{leaf}","Ordr":{{"OrdrIdData":{{{market},"SeqNb":{seq},"TmStmp":"{event_time}","TradVn":{venue}'
+    ',"OrdrId":{cl_ord_id},"DtOfRct":"{received_date}",{validity}}},"OrdrData":{{{submitter},{kind},{limit}'
+    '"InstrData":{{{side},"InitlQty":{{"Unit":"{quantity}"}}}}}}}},"SplmtryData":{{"agent_id":{agent_id},"log":{log}'
+    ',"leaf":{leaf},"leaf_sha256":"{leaf_sha256}","policy_sha256":{policy_sha256},"orig_cl_ord_id":{orig_cl_ord_id}'
+    ',"submitted_at":"{submitted_at}","received_at":"{received_at}","order_value_eur":{value_eur}{refusal}}}}}\n'
+)
+_EVIDENCE: Final = (
+    '"agent_id":{agent_id},"log":{log},"leaf":{leaf},"leaf_sha256":"{leaf_sha256}","policy_sha256":{policy_sha256}'
+)
+REPORT_LINE: Final = (
+    '{{"RptId":"{log}-{leaf}","Ordr":{{"OrdrIdData":{{{market},"SeqNb":{seq},"TmStmp":"{done_at}","TradVn":{venue}'
+    ',"OrdrId":{cl_ord_id},"EvtTp":{{"Cd":"{event}"}}}},"OrdrData":{{{submitter},"TradgCpcty":"'
+    + OWN_ACCOUNT
+    + '","InstrData":{{"BuySellInd":"{side}","RmngQty":{{"Unit":"{remaining}"}}}}{traded}}}}},"SplmtryData":{{'
+    + _EVIDENCE
+    + ',"venue_order_id":{venue_order_id},"approval_log_index":{approval_log_index},"findings":{findings}}}}}\n'
+)
+AMOUNT: Final = '{{"MntryVal":{{"Amt":{{"Ccy":{currency},"value":"{price}"}}}}}}'
+LIMIT: Final = '"OrdrPrics":{{"LmtPric":' + AMOUNT + "}},"
+TRADED: Final = ',"TxData":{{"TxPric":{{"Pric":' + AMOUNT + '}},"TraddQty":{{"Unit":"{quantity}"}},"TxId":{exec_id}}}'
+REFUSAL: Final = ',"reason":{reason},"failures":[{checks}]'
+FAILURE_FIELDS: Final = ("reason", "limit", "observed", "unit")
+FAILURE: Final = '{{"reason":{reason},"limit":{limit},"observed":{observed},"unit":{unit}}}'
+TRANSACTION_LINE: Final = (
+    '{{"TxId":{venue_exec_id},"ExctgPty":{firm},"Buyr":{buyer},"Sellr":{seller},"Tx":{{"TradDt":"{done_at}"'
+    ',"TradgCpcty":"' + OWN_ACCOUNT + '","Qty":{{"Unit":"{quantity}"}},"Pric":' + AMOUNT + ',"NetAmt":{{"Amt":'
+    '{{"Ccy":"EUR","value":"{value_eur}"}}}},"TradVn":{venue}}},"FinInstrm":{{{instrument}}}'
+    ',"InvstmtDcsnPrsn":{{"Algo":{agent_id}}},"ExctgPrsn":{{"Algo":{agent_id}}},"SplmtryData":{{'
+    + _EVIDENCE
+    + ',"symbol":{symbol},"event":"{event}","cl_ord_id":{cl_ord_id},"venue_order_id":{venue_order_id}'
+    ',"remaining_quantity":"{remaining}","approved_at":"{approved_at}","approval_log_index":{approval_log_index}'
+    ',"findings":{findings}}}}}\n'
+)
+"""Lines and parts of lines; whoever makes one line fills one in, whoever makes thousands puts columns into it."""
+
+
 def order_line(place: Place, order: OrderParts) -> str:
     """Return the record of a decided order: of one that went to a venue, or of one that was refused, with why."""
-    partition, index, event_time, leaf_sha256 = place
-    bot, submitter, market, venue, own_id, replaced, terms, limit, qty, submitted, received, value, policy, no = order
-    code, kind, side = terms
-    return (
-        f'{{"RptId":"{partition}-{index}","Ordr":{{"OrdrIdData":{{{market},"SeqNb":{index + 1}'
-        f',"TmStmp":"{event_time.text}","TradVn":{venue},"OrdrId":{own_id},"DtOfRct":"{received[:10]}",{code}}}'
-        f',"OrdrData":{{{submitter},{kind},{limit}"InstrData":{{{side},"InitlQty":{{"Unit":"{qty}"}}}}}}}}'
-        f',"SplmtryData":{{"agent_id":{bot},"log":{partition},"leaf":{index},"leaf_sha256":"{leaf_sha256.hex()}"'
-        f',"policy_sha256":{policy},"orig_cl_ord_id":{replaced},"submitted_at":"{submitted}","received_at":"{received}"'
-        f',"order_value_eur":{value}{no}}}}}\n'
+    return ORDER_LINE.format(
+        **_place(place),
+        **order._asdict(),
+        event_time=place.event_time.text,
+        received_date=order.received_at[:DATE_CHARS],
     )
 
 
 def report_line(place: Place, report: ExecutionReport, known: KnownTrade) -> str:
     """Return the record of an order's execution, cancellation, expiry or refusal by the venue."""
-    lei = _lei(known.operator_regulator_id)
-    currency = json_text(known.currency)
-    market = _market_of(report.symbol, _dti(known.dti))
-    traded = ""
-    if report.is_trade:
-        amount = _amount(currency, decimal_text(report.last_px_e13, PRICE_SCALE))
-        traded = (
-            f',"TxData":{{"TxPric":{{"Pric":{amount}}},"TraddQty":{{"Unit":"{_qty_text(report.last_qty_e17)}"}}'
-            f',"TxId":{id_text(report.exec_id)}}}'
-        )
-    return (
-        f'{{"RptId":"{place.partition}-{place.log_index}","Ordr":{{"OrdrIdData":{{{market}'
-        f',"SeqNb":{place.log_index + 1},"TmStmp":"{date_time_text(report.transact_time_us)}"'
-        f',"TradVn":{json_text(report.last_mkt)},"OrdrId":{id_text(report.cl_ord_id)}'
-        f',"EvtTp":{{"Cd":"{REPORT_CODES[report.exec_type]}"}}}},"OrdrData":{{{submitter_of(report.agent_id, lei)}'
-        f',"TradgCpcty":"{OWN_ACCOUNT}","InstrData":{{"BuySellInd":"{SIDE_CODES[report.side]}"'
-        f',"RmngQty":{{"Unit":"{_qty_text(report.leaves_qty_e17)}"}}}}{traded}}}}}'
-        f',"SplmtryData":{{{_evidence(place, report.agent_id, known.policy_sha256)}'
-        f',"venue_order_id":{id_text(report.order_id)},"approval_log_index":{known.approval_log_index}'
-        f',"findings":{json_words(known.findings)}}}}}\n'
-    )
+    parts = _report_parts(place, report, known)
+    return REPORT_LINE.format(**parts, traded=TRADED.format(**parts) if report.is_trade else "")
 
 
 def transaction_line(place: Place, report: ExecutionReport, known: KnownTrade) -> str:
     """Return the record of a trade."""
-    lei = _lei(known.operator_regulator_id)
-    value = decimal_text(value_eur_e5(report, int(known.eur_rate_e13)), MONEY_SCALE)
-    venue = json_text(report.last_mkt)
-    firm = f'{{"LEI":"{lei}"}}' if lei else f'{{"Othr":{json_text(known.operator_regulator_id)}}}'
-    other = f'{{"MIC":{venue}}}' if report.counterparty is None else f'{{"Othr":{id_text(report.counterparty)}}}'
+    firm, venue = firm_of(known.operator_regulator_id), json_text(report.last_mkt)
+    other = f'{{"MIC":{venue}}}' if report.counterparty is None else f'{{"Othr":{json_text(report.counterparty)}}}'
     buyer, seller = (firm, other) if report.side is Side.BUY else (other, firm)
-    dti = _dti(known.dti)
-    instrument = f'"Id":"{dti}"' if dti else f'"Othr":{json_text(report.symbol)}'
-    algorithm = json_text(report.agent_id)
-    price = decimal_text(report.last_px_e13, PRICE_SCALE)
-    return (
-        f'{{"TxId":{id_text(f"{report.last_mkt}:{report.exec_id}")},"ExctgPty":{firm},"Buyr":{buyer},"Sellr":{seller}'
-        f',"Tx":{{"TradDt":"{date_time_text(report.transact_time_us)}","TradgCpcty":"{OWN_ACCOUNT}"'
-        f',"Qty":{{"Unit":"{_qty_text(report.last_qty_e17)}"}},"Pric":{_amount(json_text(known.currency), price)}'
-        f',"NetAmt":{{"Amt":{{"Ccy":"EUR","value":"{value}"}}}},"TradVn":{venue}}},"FinInstrm":{{{instrument}}}'
-        f',"InvstmtDcsnPrsn":{{"Algo":{algorithm}}},"ExctgPrsn":{{"Algo":{algorithm}}}'
-        f',"SplmtryData":{{{_evidence(place, report.agent_id, known.policy_sha256)}'
-        f',"symbol":{json_text(report.symbol)},"event":"{REPORT_CODES[report.exec_type]}"'
-        f',"cl_ord_id":{id_text(report.cl_ord_id)},"venue_order_id":{id_text(report.order_id)}'
-        f',"remaining_quantity":"{_qty_text(report.leaves_qty_e17)}"'
-        f',"approved_at":"{date_time_text(int(known.approved_at_us))}"'
-        f',"approval_log_index":{known.approval_log_index},"findings":{json_words(known.findings)}}}}}\n'
+    return TRANSACTION_LINE.format(
+        **_report_parts(place, report, known),
+        venue_exec_id=json_text(f"{report.last_mkt}:{report.exec_id}"),
+        firm=firm,
+        buyer=buyer,
+        seller=seller,
+        value_eur=decimal_text(value_eur_e5(report, int(known.eur_rate_e13)), MONEY_SCALE),
+        instrument=instrument_of(report.symbol, dti_of(known.dti)),
+        symbol=json_text(report.symbol),
+        approved_at=date_time_text(int(known.approved_at_us)),
     )
+
+
+def _place(place: Place) -> dict[str, object]:
+    leaf = place.log_index
+    return {"log": place.partition, "leaf": leaf, "seq": leaf + 1, "leaf_sha256": place.leaf_sha256.hex()}
+
+
+def _report_parts(place: Place, report: ExecutionReport, known: KnownTrade) -> dict[str, object]:
+    return {
+        **_place(place),
+        "market": market_of(report.symbol, dti_of(known.dti)),
+        "done_at": date_time_text(report.transact_time_us),
+        "venue": json_text(report.last_mkt),
+        "cl_ord_id": json_text(report.cl_ord_id),
+        "event": REPORT_CODES[report.exec_type],
+        "submitter": submitter_of(report.agent_id, lei_of(known.operator_regulator_id)),
+        "side": SIDE_CODES[report.side],
+        "remaining": decimal_text(report.leaves_qty_e17, QTY_SCALE),
+        "agent_id": json_text(report.agent_id),
+        "policy_sha256": json_text(known.policy_sha256) if known.policy_sha256 else "null",
+        "venue_order_id": json_text(report.order_id),
+        "approval_log_index": known.approval_log_index,
+        "findings": json_words(known.findings),
+        "currency": json_text(known.currency),
+        "price": decimal_text(report.last_px_e13, PRICE_SCALE),
+        "quantity": decimal_text(report.last_qty_e17, QTY_SCALE),
+        "exec_id": json_text(report.exec_id),
+    }
 
 
 def json_words(text: str) -> str:
@@ -178,28 +213,19 @@ def order_terms(
     return code, terms, f'"BuySellInd":"{SIDE_CODES[side]}"'
 
 
-def _evidence(place: Place, bot: str, policy_sha256: str) -> str:
-    policy = json_text(policy_sha256) if policy_sha256 else "null"
-    return (
-        f'"agent_id":{json_text(bot)},"log":{place.partition},"leaf":{place.log_index}'
-        f',"leaf_sha256":"{place.leaf_sha256.hex()}","policy_sha256":{policy}'
-    )
-
-
 def refusal(reason: str, failures: Iterable[Sequence[str]]) -> str:
     """Return the members that say why an order was refused: each failed check's reason, limit, observed value, unit."""
     checks = ",".join(
-        f'{{"reason":{json_text(code)},"limit":{id_text(limit)},"observed":{id_text(observed)},"unit":{json_text(unit)}}}'
-        for code, limit, observed, unit in failures
+        FAILURE.format(**dict(zip(FAILURE_FIELDS, map(json_text, failure), strict=True))) for failure in failures
     )
-    return f',"reason":{json_text(reason)},"failures":[{checks}]'
+    return REFUSAL.format(reason=json_text(reason), checks=checks)
 
 
 def limit_price(currency: str, price_e13: int | None) -> str:
     """Return the member of a limit price, currency as JSON; empty where there is none."""
     if price_e13 is None:
         return ""
-    return f'"OrdrPrics":{{"LmtPric":{_amount(currency, decimal_text(price_e13, PRICE_SCALE))}}},'
+    return LIMIT.format(currency=currency, price=decimal_text(price_e13, PRICE_SCALE))
 
 
 def moment(time_us: int) -> Moment:
@@ -207,28 +233,19 @@ def moment(time_us: int) -> Moment:
     return Moment(time_us, date_time_text(time_us))
 
 
-def _amount(currency: str, value: str) -> str:
-    return f'{{"MntryVal":{{"Amt":{{"Ccy":{currency},"value":"{value}"}}}}}}'
-
-
-_market_of = lru_cache(16384)(market_of)
+def firm_of(regulator_id: str) -> str:
+    """Return an operator as a party of a trade."""
+    lei = lei_of(regulator_id)
+    return f'{{"LEI":"{lei}"}}' if lei else f'{{"Othr":{json_text(regulator_id)}}}'
 
 
 @lru_cache(4096)
-def _lei(regulator_id: str) -> str:
+def lei_of(regulator_id: str) -> str:
+    """Return an operator's LEI; empty where the identifier is none."""
     return regulator_id if is_well_formed(Identifier.LEI, regulator_id) else ""
 
 
 @lru_cache(4096)
-def _dti(code: str) -> str:
+def dti_of(code: str) -> str:
+    """Return an asset's DTI; empty where the code is none."""
     return code if is_well_formed(Identifier.DTI, code) else ""
-
-
-@lru_cache(65536)
-def _qty_text(value_e17: int) -> str:
-    return decimal_text(value_e17, QTY_SCALE)
-
-
-def id_text(text: str) -> str:
-    """Return an identifier as JSON: hardly one comes twice, and most need no escape."""
-    return f'"{text}"' if text.isalnum() and text.isascii() else orjson.dumps(text).decode()

@@ -6,17 +6,20 @@ to put their roots together (`Join`).
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
 
-from streams.core.merkle import Frontier, hash_leaf
-from streams.reports.layout import RECORD_FILES, SECTION_BITS, SECTION_LEAVES, pack_item
+from streams.core.merkle import Frontier
+from streams.reports.layout import RECORD_FILES, SECTION_BITS, SECTION_LEAVES, Extent, pack_item
 from streams.reports.leaves import LeafReader
 from streams.wire.avro import DecodeError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
+    from streams.reports.bulk import BulkReader
     from streams.reports.facts import Facts
     from streams.reports.forms import Forms
     from streams.reports.leaves import Selection
@@ -25,66 +28,91 @@ if TYPE_CHECKING:
 UNREADABLE: Final = (DecodeError, KeyError, ValueError, IndexError)
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """Where a section stands: its log, its first leaf, and which leaves of the log are in the batch's range."""
-
-    partition: int
-    start: int
-    first: int
-    last: int
-
-
 @dataclass(slots=True)
 class ReadSection:
-    """What a section's leaves say: lines by file, with the place of each line's leaf; times; hashes; registrations."""
+    """What a section's leaves say: by file the lines, the index of each line's leaf, and the lines as a table.
 
-    lines: tuple[list[str], ...] = field(default_factory=lambda: tuple([] for _ in RECORD_FILES))
-    owners: tuple[list[int], ...] = field(default_factory=lambda: tuple([] for _ in RECORD_FILES))
-    times_us: list[int] = field(default_factory=list)
-    hashes: list[bytes] = field(default_factory=list)
+    A table is there for a file that has lines, where pyarrow is.
+    """
+
+    hashes: list[bytes]
+    times_us: list[int]
+    lines: list[bytes] = field(default_factory=list)
+    owners: list[list[int]] = field(default_factory=list)
+    tables: list[Any] = field(default_factory=list)
     registrations: list[tuple[int, bytes]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
-    def blobs(self) -> tuple[bytes, ...]:
-        """Return the lines of each file as they are written."""
-        return tuple("".join(lines).encode() for lines in self.lines)
 
+class SectionReader:
+    """Reads sections with a batch's facts: most leaves thousands at once where pyarrow is, the others one by one."""
 
-def read_section(leaves: Sequence[bytes], extent: Extent, reader: LeafReader) -> ReadSection:
-    """Read a section's leaves; what cannot be read is a problem that names the leaf."""
-    read = ReadSection()
-    first, last = extent.first, extent.last
-    times, hashes = read.times_us.append, read.hashes.append
-    here = f"log {extent.partition} leaf"
-    for index, leaf in enumerate(leaves, extent.start):
-        try:
-            place, lines, registration = reader.read(leaf)
-        except UNREADABLE as error:
-            read.problems.append(f"{here} {index}: cannot be read ({error})")
-            times(-1)
-            hashes(hash_leaf(leaf))
-            continue
-        times(place.event_time.us)
-        hashes(place.leaf_sha256)
-        if place.log_index != index or place.partition != extent.partition:
-            read.problems.append(f"{here} {index}: says it is leaf {place.log_index} of log {place.partition}")
-        if first <= index < last:
-            for file, line in lines:
-                read.lines[file].append(line)
-                read.owners[file].append(index)
-        if registration is not None:
-            read.registrations.append((index, registration))
-    return read
+    def __init__(self, facts: Facts, selection: Selection) -> None:
+        self._reader = LeafReader(facts, selection)
+        # Whom the records name: codes of venues that reported, markets that orders went to.
+        self.venues, self.markets = self._reader.venues, self._reader.markets
+        self._bulk: BulkReader | None = None
+        with suppress(ImportError):
+            from streams.reports.bulk import BulkReader  # noqa: PLC0415 - a regulator may go without pyarrow
+
+            self._bulk = BulkReader(facts, selection, self.venues, self.markets)
+
+    def read(self, leaves: Sequence[bytes], extent: Extent) -> ReadSection:
+        """Read a section's leaves; what cannot be read is a problem that names the leaf."""
+        read = ReadSection([sha256(b"\x00" + leaf).digest() for leaf in leaves], [-1] * len(leaves))
+        if self._bulk is None:
+            plain = self._read_plainly(leaves, range(len(leaves)), extent, read)
+            read.lines = ["".join(lines).encode() for lines, _ in plain]
+            read.owners = [owners for _, owners in plain]
+            read.tables = [None] * len(plain)
+            return read
+        from streams.reports.bulk import merge  # noqa: PLC0415 - see above
+
+        bulk = self._bulk.read(leaves, extent, read.hashes)
+        for place, time_us in zip(bulk.places, bulk.times_us, strict=True):
+            read.times_us[place] = time_us
+        rest = sorted(set(range(len(leaves))).difference(bulk.places))
+        for file, (lines, owners) in enumerate(self._read_plainly(leaves, rest, extent, read)):
+            merged = merge(file, bulk.lines, lines, owners)
+            read.lines.append(merged.lines)
+            read.owners.append(merged.owners)
+            read.tables.append(merged.table)
+            read.problems += filter(None, [merged.problem])
+        return read
+
+    def _read_plainly(
+        self, leaves: Sequence[bytes], places: Iterable[int], extent: Extent, read: ReadSection
+    ) -> list[tuple[list[str], list[int]]]:
+        """Read leaves one by one; return the lines of each file with the indexes of their leaves."""
+        found = [(list[str](), list[int]()) for _ in RECORD_FILES]
+        here = f"log {extent.partition} leaf"
+        for offset in places:
+            index = extent.start + offset
+            try:
+                place, lines, registration = self._reader.read(leaves[offset], read.hashes[offset])
+            except UNREADABLE as error:
+                read.problems.append(f"{here} {index}: cannot be read ({error})")
+                continue
+            read.times_us[offset] = place.event_time.us
+            if place.log_index != index or place.partition != extent.partition:
+                read.problems.append(f"{here} {index}: says it is leaf {place.log_index} of log {place.partition}")
+            if extent.first <= index < extent.last:
+                for file, line in lines:
+                    found[file][0].append(line)
+                    found[file][1].append(index)
+            if registration is not None:
+                read.registrations.append((index, registration))
+        return found
 
 
 @dataclass(frozen=True, slots=True)
 class MadeSection:
-    """A section as it is written: bytes of leaves and lines, counts, the tree over it, registrations in it."""
+    """A section as it is written: bytes of leaves and lines, tables, counts, its tree, registrations in it."""
 
     leaf_count: int
     leaf_blob: bytes
-    blobs: tuple[bytes, ...]
+    lines: tuple[bytes, ...]
+    tables: tuple[Any, ...]
     counts: tuple[int, ...]
     local: Frontier
     registrations: tuple[tuple[int, bytes], ...]
@@ -96,21 +124,21 @@ class SectionMaker:
     """Makes sections of one batch; one for each process."""
 
     def __init__(self, facts: Facts, selection: Selection, forms: Forms) -> None:
-        self._reader = LeafReader(facts, selection)
+        self._reader = SectionReader(facts, selection)
         self._forms = forms
 
     def make(self, leaves: Sequence[bytes], extent: Extent, before: Frontier) -> MadeSection:
-        """Return a section; `before` is the tree over the leaves of its 4,096 that the batch does not hold."""
-        read = read_section(leaves, extent, self._reader)
-        blobs = read.blobs()
+        """Return a section; `before` is the tree over the leaves of it that the batch does not hold."""
+        read = self._reader.read(leaves, extent)
         return MadeSection(
             leaf_count=len(leaves),
             leaf_blob=b"".join(map(pack_item, leaves)),
-            blobs=blobs,
-            counts=tuple(map(len, read.lines)),
+            lines=tuple(read.lines),
+            tables=tuple(read.tables),
+            counts=tuple(map(len, read.owners)),
             local=before.extend(read.hashes),
             registrations=tuple(read.registrations),
-            problems=(*read.problems, *self._forms.check(blobs)),
+            problems=(*read.problems, *self._forms.check(read.lines)),
             markets=frozenset(self._reader.markets),
         )
 

@@ -30,6 +30,7 @@ from streams.reports.layout import (
     RECORD_FILES,
     SIGNATURE,
     BatchError,
+    Extent,
     LogRange,
     checkpoints_file,
     columns_file,
@@ -42,7 +43,7 @@ from streams.reports.layout import (
     section_size,
 )
 from streams.reports.leaves import Selection
-from streams.reports.sections import Extent, Join
+from streams.reports.sections import Join
 from streams.reports.workers import workers
 from streams.wire.note import NoteError, verify_note
 
@@ -100,7 +101,9 @@ class _Verification:
         self._venues: set[str] = set()
         self._counts = {"records": 0, "leaves": 0, "checkpoints": 0}
         self._offsets = [0] * len(RECORD_FILES)
+        self._groups = [0] * len(RECORD_FILES)
         self._differing: dict[int, list[str]] = {}
+        self._differing_columns: dict[int, list[str]] = {}
 
     def run(self) -> BatchReport:
         manifest, digest = self._manifest()
@@ -134,7 +137,7 @@ class _Verification:
             self._problems += parties.problems(selection.bot)
             self._check_logs_present({log.origin for log in logs})
             self._check_ends(manifest)
-            self._check_columns(pool)
+            self._check_columns()
             self._check_files(manifest["files"], digests)
         if self._lists is not None:
             self._gaps += identifier_gaps(facts, self._venues, self._lists)
@@ -184,20 +187,16 @@ class _Verification:
             elif digests[name]() != (stated["sha256"], stated["bytes"]):
                 self._problem(f"{name}: not the file that was signed")
 
-    def _check_columns(self, pool: Workers) -> None:
-        """Hold the Parquet files against the lines, where these are what they must be."""
+    def _check_columns(self) -> None:
+        """Say where the Parquet files are not what the leaves say, or that nobody could look."""
         try:
-            from streams.reports.columns import columns_problem  # noqa: PLC0415 - a regulator may go without pyarrow
+            from streams.reports.columns import ColumnsFile  # noqa: PLC0415 - a regulator may go without pyarrow
         except ImportError:
             self._gaps.append("Parquet files are the signed ones, but were not compared: pyarrow is not installed")
             return
-        folder = self._folder
-        for done in [
-            pool.also(columns_problem, name, folder / lines_file(name), folder / columns_file(name))
-            for number, name in enumerate(RECORD_FILES)
-            if number not in self._differing and self._size(lines_file(name)) == self._offsets[number]
-        ]:
-            self._problems += filter(None, [done()])
+        for number, name in enumerate(RECORD_FILES):
+            found = ColumnsFile(name, self._folder / columns_file(name)).problem(self._groups[number])
+            self._problems += [found] if found else self._differing_columns.get(number, [])
 
     def _size(self, file: str) -> int:
         path = self._folder / file
@@ -258,16 +257,20 @@ class _Verification:
                 section.leaves,
                 (leaf_offset, section.leaf_bytes),
                 spans,
+                tuple(self._groups),
                 before,
                 tuple(size for size in sizes if index < size <= end),
             )
             index, leaf_offset, before = end, leaf_offset + section.leaf_bytes, Frontier()
+            self._groups = [group + bool(size) for group, size in zip(self._groups, section.record_bytes, strict=True)]
             self._offsets = [a + b for a, b in zip(self._offsets, section.record_bytes, strict=True)]
 
     def _take(self, checked: CheckedSection) -> None:
         self._problems += checked.problems
         for file, text in checked.differing:
             self._differing.setdefault(file, []).append(text)
+        for file, text in checked.differing_columns:
+            self._differing_columns.setdefault(file, []).append(text)
         self._venues |= checked.venues
         self._counts["leaves"] += checked.leaves
         self._counts["records"] += checked.records

@@ -42,6 +42,8 @@ OWN_ACCOUNT: Final = "DEAL"
 _SECOND_US: Final = 1_000_000
 _FIRST: Final = "0001-01-01T00:00:00.000000Z"
 _LAST: Final = "9999-12-31T23:59:59.999999Z"
+LAST_US: Final = 253_402_300_799_999_999
+"""The last moment that a calendar has, in microseconds UTC."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 

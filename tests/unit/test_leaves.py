@@ -1,4 +1,4 @@
-"""The quick way from leaf to line is held against the full decoders, and every line against its schema."""
+"""Leaves read thousands at once are held against the full decoders, and every line against its schema."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.core.orders import MsgType, OrdType, Side, TimeInForce
+from streams.core.merkle import hash_leaf
+from streams.core.orders import PRICE_SCALE, QTY_SCALE, MsgType, OrdType, Side, TimeInForce, decimal_text
 from streams.names import Topic
+from streams.reports.arrays import decimal_column, decimal_texts, integers
+from streams.reports.bulk import BulkReader
+from streams.reports.columns import table_of
 from streams.reports.facts import Facts, Instrument, Party
 from streams.reports.forms import Forms, problem, schema, validator
-from streams.reports.layout import ORDERS, RECORD_FILES, TRANSACTIONS
-from streams.reports.leaves import LeafReader, Selection
+from streams.reports.layout import ORDERS, RECORD_FILES, TRANSACTIONS, Extent
+from streams.reports.leaves import ORDER_FILES, TRADE_EXECUTED, Selection
+from streams.reports.sections import ReadSection, SectionReader
 from streams.wire.avro import Schema, schema_document
 from streams.wire.decisions import EVENT_TYPES
 from tests.made_log import make_log
@@ -23,6 +28,7 @@ from tests.sim_world import World
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+USUAL = (*ORDER_FILES, TRADE_EXECUTED)
 LEI = "PORTCULLISDEMO000038"
 FACTS = Facts(
     {"bot-0-1": Party("acme", LEI, "ab" * 32, 0, 3), "maker-01": Party("acme", LEI, "ab" * 32, 0, 3)},
@@ -31,81 +37,110 @@ FACTS = Facts(
 
 
 @pytest.fixture(scope="module")
-def lived(tmp_path_factory: pytest.TempPathFactory) -> Sequence[bytes]:
-    """Leaves of a run with every kind of bot, trades among them."""
+def lived(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[bytes]]:
+    """Logs of a run with every kind of bot, trades among them."""
     world = World(tmp_path_factory.mktemp("pki"))
     world.prices()
     world.register_all()
     world.run(300)
-    return [record.value or b"" for record in world.records if record.topic == Topic.AUDIT_EVENTS]
+    logs: dict[int, list[bytes]] = {}
+    for record in world.records:
+        if record.topic == Topic.AUDIT_EVENTS:
+            logs.setdefault(record.partition, []).append(record.value or b"")
+    return logs
 
 
-def readers(selection: Selection | None = None) -> tuple[LeafReader, LeafReader]:
-    chosen = selection or Selection()
-    return LeafReader(FACTS, chosen), LeafReader(FACTS, chosen, quick=False)
+WHOLE = 1 << 40
+
+
+def read_both(
+    leaves: Sequence[bytes], selection: Selection | None = None, partition: int = 0
+) -> tuple[ReadSection, ReadSection]:
+    """Read leaves thousands at once where that can be, and all one by one."""
+    chosen, extent = selection or Selection(), Extent(partition, 0, 0, WHOLE)
+    quick, plain = SectionReader(FACTS, chosen), SectionReader(FACTS, chosen)
+    assert quick._bulk is not None
+    quick._bulk.fewest = 0
+    plain._bulk = None
+    found = quick.read(leaves, extent), plain.read(leaves, extent)
+    assert (quick.venues, quick.markets) == (plain.venues, plain.markets)
+    return found
+
+
+def require_same(quick: ReadSection, plain: ReadSection) -> None:
+    names = ("hashes", "times_us", "lines", "owners", "registrations", "problems")
+    for name in names:
+        assert getattr(quick, name) == getattr(plain, name), name
+    for name, lines, table in zip(RECORD_FILES, plain.lines, quick.tables, strict=True):
+        assert (table is None) == (not lines)
+        assert table is None or table.equals(table_of(name, lines))
 
 
 @pytest.mark.parametrize("selection", [Selection(), Selection("maker-01"), Selection(market="ETH_USDT")])
-def test_both_ways_give_the_same_lines(lived: Sequence[bytes], selection: Selection) -> None:
-    quick, plain = readers(selection)
-    found = [quick.read(leaf) for leaf in lived]
-    assert found == [plain.read(leaf) for leaf in lived]
-    files = {RECORD_FILES[file] for leaf in found for file, _ in leaf.lines}
-    assert files >= {ORDERS, TRANSACTIONS}
+def test_both_ways_give_the_same(lived: dict[int, list[bytes]], selection: Selection) -> None:
+    for partition, leaves in lived.items():
+        quick, plain = read_both(leaves, selection, partition)
+        require_same(quick, plain)
+        assert quick.problems == []
 
 
-def test_the_quick_way_is_taken(lived: Sequence[bytes]) -> None:
-    """All but what other decoders must read: else a change of the schema would only show as slowness."""
-    quick, _ = readers()
-    quick._read_plainly = None  # type: ignore[method-assign, assignment]
-    taken = 0
-    for leaf in lived:
-        kind = EVENT_TYPES[leaf[5] >> 1]
-        if kind in ("ORDER_APPROVED", "ORDER_REJECTED", "TRADE_EXECUTED"):
-            quick.read(leaf)
-            taken += 1
-    assert taken > 300
+def test_most_leaves_are_read_at_once(lived: dict[int, list[bytes]]) -> None:
+    """Else a change of the schema would only show as slowness."""
+    reader = BulkReader(FACTS, Selection(), set(), set())
+    reader.fewest = 0
+    for partition, leaves in lived.items():
+        read = reader.read(leaves, Extent(partition, 0, 0, WHOLE), list(map(hash_leaf, leaves)))
+        usual = [place for place, leaf in enumerate(leaves) if EVENT_TYPES[leaf[5] >> 1] in USUAL]
+        assert len(usual) > 50
+        assert set(read.places) <= set(usual)
+        assert len(read.places) > 0.95 * len(usual)
 
 
 def test_odd_values_too() -> None:
-    quick, plain = readers()
     for partition in range(3):
-        leaves = make_log(partition, 400).leaves
-        assert [quick.read(leaf) for leaf in leaves] == [plain.read(leaf) for leaf in leaves]
+        require_same(*read_both(make_log(partition, 400).leaves, partition=partition))
 
 
-@settings(deadline=None, max_examples=300)
+def test_large_and_negative_numbers_too() -> None:
+    values = [0, 1, -1, 10**16, 10**17, 2**63 - 1, 2**63, 10**30, -(10**30), 99 * 10**17 + 5]
+    for scale in (QTY_SCALE, PRICE_SCALE):
+        found = decimal_texts(decimal_column(values, scale)).to_pylist()
+        assert found == [decimal_text(value, scale) for value in values]
+    assert integers(decimal_column(values, 5)) == values
+
+
+@settings(deadline=None, max_examples=100)
 @given(st.integers(0, 399), st.integers(0, 10**6), st.integers(0, 255))
 def test_a_changed_byte_never_makes_two_answers(index: int, place: int, byte: int) -> None:
-    leaf = bytearray(make_log(0, 400).leaves[index])
+    leaves = [bytearray(leaf) for leaf in make_log(0, 400).leaves[: index + 1]][-20:]
+    leaf = leaves[-1]
     leaf[place % len(leaf)] = byte
-    quick, plain = readers()
-    try:
-        expected = plain.read(bytes(leaf))
-    except Exception:  # noqa: BLE001 - whatever it is, the record is refused
-        return
-    assert quick.read(bytes(leaf)) == expected
+    quick, plain = read_both([bytes(each) for each in leaves])
+    unreadable = any("cannot be read" in problem for problem in plain.problems)
+    assert unreadable or (quick.lines, quick.times_us) == (plain.lines, plain.times_us)
 
 
-def test_every_record_fits_its_schema(lived: Sequence[bytes]) -> None:
-    quick, _ = readers()
+def lines_of(leaves: Sequence[bytes], partition: int, file: str) -> list[bytes]:
+    return read_both(leaves, partition=partition)[0].lines[RECORD_FILES.index(file)].splitlines()
+
+
+def test_every_record_fits_its_schema(lived: dict[int, list[bytes]]) -> None:
     checked = 0
-    for leaf in [*lived, *make_log(1, 300).leaves]:
-        for file, line in quick.read(leaf).lines:
-            assert problem(RECORD_FILES[file], line.encode()) == ""
-            checked += 1
+    for partition, leaves in (*lived.items(), (1, make_log(1, 300).leaves)):
+        for name in RECORD_FILES:
+            for line in lines_of(leaves, partition, name):
+                assert problem(name, line) == ""
+                checked += 1
     assert checked > 600
 
 
-def test_a_record_that_breaks_its_schema_is_named(lived: Sequence[bytes]) -> None:
-    quick, _ = readers()
-    lines = [line for leaf in lived for file, line in quick.read(leaf).lines if RECORD_FILES[file] == ORDERS]
-    broken = lines[7].replace('"TradgCpcty":"DEAL"', '"TradgCpcty":"NONE"')
-    blobs = ["".join([*lines[:20], broken]).encode(), b"", b"", b"", b""]
+def test_a_record_that_breaks_its_schema_is_named(lived: dict[int, list[bytes]]) -> None:
+    lines = lines_of(lived[0], 0, ORDERS)
+    broken = lines[7].replace(b'"TradgCpcty":"DEAL"', b'"TradgCpcty":"NONE"')
     forms = Forms()
-    (found,) = list(forms.check(blobs))
+    (found,) = list(forms.check([b"\n".join([*lines[:20], broken]), b"", b"", b"", b""]))
     assert "TradgCpcty" in found
-    assert list(forms.check([b"".join(line.encode() for line in lines), b"", b"", b"", b""])) == []
+    assert list(forms.check([b"\n".join(lines), b"", b"", b"", b""])) == []
 
 
 @pytest.mark.parametrize("name", [*RECORD_FILES, "manifest"])
@@ -124,13 +159,17 @@ def test_enums_are_in_the_schema_s_order() -> None:
     ] == list(EVENT_TYPES)
 
 
-def test_a_fill_is_an_order_s_event_and_a_transaction(lived: Sequence[bytes]) -> None:
-    quick, _ = readers()
-    fills = [found.lines for found in map(quick.read, lived) if len(found.lines) == 2]
-    assert fills
-    for (_, event), (_, trade) in fills:
-        order, transaction = orjson.loads(event), orjson.loads(trade)
-        assert order["Ordr"]["OrdrIdData"]["EvtTp"]["Cd"] in ("PARF", "FILL")
-        assert transaction["Tx"]["Qty"] == order["Ordr"]["OrdrData"]["TxData"]["TraddQty"]
-        assert transaction["ExctgPty"] == {"LEI": LEI}
-        assert order["SplmtryData"]["leaf_sha256"] == transaction["SplmtryData"]["leaf_sha256"]
+def test_a_fill_is_an_order_s_event_and_a_transaction(lived: dict[int, list[bytes]]) -> None:
+    fills = 0
+    for partition, leaves in lived.items():
+        orders = {
+            order["SplmtryData"]["leaf"]: order for order in map(orjson.loads, lines_of(leaves, partition, ORDERS))
+        }
+        for transaction in map(orjson.loads, lines_of(leaves, partition, TRANSACTIONS)):
+            order = orders[transaction["SplmtryData"]["leaf"]]
+            assert order["Ordr"]["OrdrIdData"]["EvtTp"]["Cd"] in ("PARF", "FILL")
+            assert transaction["Tx"]["Qty"] == order["Ordr"]["OrdrData"]["TxData"]["TraddQty"]
+            assert transaction["ExctgPty"] == {"LEI": LEI}
+            assert order["SplmtryData"]["leaf_sha256"] == transaction["SplmtryData"]["leaf_sha256"]
+            fills += 1
+    assert fills > 20

@@ -5,6 +5,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import orjson
+import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
@@ -226,11 +227,21 @@ def test_parties_are_proven_by_their_registrations(world: World, keys: tuple[Ver
 
 def test_columns_that_differ_from_the_lines_are_named(world: World, copy: Path, keys: tuple[Verifier, ...]) -> None:
     path = copy / "orders.parquet"
-    table = parquet.read_table(path)
-    swapped = table.take([1, 0, *range(2, table.num_rows)])
-    parquet.write_table(swapped, path)
+    stored = parquet.ParquetFile(path)
+    groups = [stored.read_row_group(number) for number in range(stored.num_row_groups)]
+    first = orjson.loads((copy / "orders.jsonl").read_bytes().splitlines()[1])["SplmtryData"]["leaf"]
+    changed = [groups[0].take([0, 2, 1, *range(3, groups[0].num_rows)]), *groups[1:]]
+    with parquet.ParquetWriter(path, stored.schema_arrow) as writer:
+        for group in changed:
+            writer.write_table(group)
     resign(copy, world)
-    assert verify_batch(copy, keys).problems == ("orders.parquet: record 0 is not that of the lines",)
+    where = f"the record of log 0 leaf {first}"
+    assert verify_batch(copy, keys).problems == (f"orders.parquet: {where} is not what the leaf says",)
+    parquet.write_table(pa.concat_tables(groups), path)
+    resign(copy, world)
+    assert verify_batch(copy, keys).problems == (
+        f"orders.parquet: {len(groups)} row groups required, has 1" if len(groups) > 1 else "",
+    )
 
 
 def test_a_batch_is_announced(batch: BatchSummary) -> None:
