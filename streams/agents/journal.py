@@ -6,7 +6,7 @@ A micro-batch's events are written together, after it: the leaves to `audit.even
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from streams.audit.checkpoint import Checkpoint, sign_checkpoint
 from streams.audit.proof import encode_proofs
@@ -29,14 +29,6 @@ class LogClosedError(PortcullisError):
     """The log was closed and another follows: this worker's settings are those of the closed one."""
 
 
-class _Approval(NamedTuple):
-    log_index: int
-    key: bytes
-    value: bytes
-    headers: tuple[Header, ...]
-    head_bytes: int
-
-
 class Journal:
     """One partition's log: its one writer."""
 
@@ -56,7 +48,8 @@ class Journal:
         self.next_index = self._frontier.size
         """Leaf index of the next event."""
         self._leaves: list[tuple[bytes, bytes]] = []
-        self._approvals: list[_Approval] = []
+        # Leaf index, key, verdict, headers, how many of the leaf's bytes are its head.
+        self._approvals: list[tuple[int, bytes, bytes, tuple[Header, ...], int]] = []
 
     def append(self, key: bytes, leaf: bytes) -> None:
         """Append an event; `leaf` is the value of its record in `audit.events`."""
@@ -65,7 +58,7 @@ class Journal:
 
     def approve(self, key: bytes, verdict: bytes, headers: tuple[Header, ...], head_bytes: int) -> None:
         """Hold an approval back until the event appended last has its proof; its leaf's first bytes are the head."""
-        self._approvals.append(_Approval(self.next_index - 1, key, verdict, headers, head_bytes))
+        self._approvals.append((self.next_index - 1, key, verdict, headers, head_bytes))
 
     def finish(self, now_us: int) -> None:
         """Write the batch decided at this time: leaves, checkpoint, approvals with their proofs, the new frontier."""
