@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import tarfile
 from base64 import b64decode
 from functools import cache
@@ -92,6 +93,43 @@ GOOD = (
     "ValidpathLenConstraintTest8",
     "ValidDNnameConstraintsTest4",
 )
+
+
+# Tests of PKITS that say nothing of revocation lists as they are kept here, and why. Each of their certificates is held
+# against the chain check all the same, in `test_pkits_no_certificate_of_others_is_a_bots`.
+NO_POLICIES = "a bot's certificate has no policies, and nobody asks for any: its scope is in an extension of its own"
+CHAIN = "the chain check is asked for it, not the revocation lists"
+ONE_KEY = "an authority here has one key, which signs certificates and lists: another list for it is no list"
+WHOLE_LISTS = "a list that is a part of another, or one's for another, is refused when it is read: tested below"
+EXCLUDED = (
+    (r".*Polic(y|ies).*", NO_POLICIES),
+    (r"UserNoticeQualifier.*", NO_POLICIES),
+    (r".*nameConstraints.*", CHAIN),
+    (r".*pathLenConstraint.*|.*basicConstraints.*", CHAIN),
+    (r".*(notBefore|notAfter)Date.*|Validpre2000UTC.*", CHAIN),
+    (r"InvalidkeyUsageNotCritical.*", CHAIN),
+    (r"Valid(RFC3280|UnknownNotCritical).*", CHAIN),
+    (r".*NameChaining.*|ValidUTF8StringCaseInsensitive.*", "names are compared byte by byte: they are pinned"),
+    (r".*DSASignature.*", "no authority may have a DSA key"),
+    (r"InvalidRevokedCATest2", "its authority is revoked, and that one is asked for: tested below"),
+    (r".*BasicSelfIssued.*|ValidSeparateCertificateandCRLKeys.*", ONE_KEY),
+    (r".*deltaCRL.*", WHOLE_LISTS),
+    (r".*(IDPwithindirectCRL|cRLIssuer|onlyContains|onlySomeReasons|[dD]istributionPoint).*", WHOLE_LISTS),
+    (r"InvalidUnknownCRL.*Extension.*", WHOLE_LISTS),
+    (r"InvalidNegativeSerialNumberTest15", "a negative serial number is refused before: tested below"),
+)
+
+
+def test_pkits_what_is_left_out_has_a_reason() -> None:
+    asked = {f"{name}EE.crt" for name in (*REVOKED, *NO_USABLE_LIST, *NO_LIST, *GOOD)}
+    left = pkits()["end_entity_tests"].keys() - asked
+    assert asked <= pkits()["end_entity_tests"].keys()
+    used = set()
+    for name in sorted(left):
+        patterns = [pattern for pattern, _ in EXCLUDED if re.fullmatch(pattern, name.removesuffix("EE.crt"))]
+        assert patterns, name
+        used.add(patterns[0])
+    assert used == {pattern for pattern, _ in EXCLUDED}
 
 
 @pytest.mark.parametrize("name", REVOKED)
