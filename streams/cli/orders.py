@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
     from rich.console import Console
 
+    from streams.core.checked import Checked
     from streams.wire.decisions import Verdict
 
+_CHECK_NAMES = ("check", "outcome", "limit", "observed", "unit")
 app = typer.Typer(help="Send an order as a bot does, and see what became of it.", no_args_is_help=True)
 
 
@@ -126,13 +128,14 @@ def show_command(
 
 
 def _show_life(warehouse: Client, cl_ord_id: str, agent: str, proof: Path | None, *, as_json: bool) -> None:
-    from streams.warehouse.orders import prove, read_life
+    from streams.warehouse.orders import prove, read_checks, read_life
 
     began = time.perf_counter()
     steps = read_life(warehouse, cl_ord_id, agent)
     query_ms = (time.perf_counter() - began) * 1000
     decided = next((step for step in steps if step.what == "decided"), None)
     text = None if decided is None else prove(warehouse, decided.log, decided.place)
+    checks = [] if decided is None else list(map(_check_row, read_checks(warehouse, decided.log, decided.place)))
     if proof is not None and text is not None:
         proof.write_bytes(text)
     rows = [(step.agent_id, str(step.at), step.what, f"{step.log}/{step.place}", step.text) for step in steps]
@@ -140,12 +143,20 @@ def _show_life(warehouse: Client, cl_ord_id: str, agent: str, proof: Path | None
     result = {
         "cl_ord_id": cl_ord_id,
         "steps": [dict(zip(names, row, strict=True)) for row in rows],
+        "checks": [dict(zip(_CHECK_NAMES, row, strict=True)) for row in checks],
         "proof": None if text is None else text.decode(),
         "query_ms": round(query_ms, 1),
     }
 
     def show(console: Console) -> None:
         console.print(table(cl_ord_id, names, rows))
+        console.print(table("Checks", ("", *_CHECK_NAMES), [(number, *row) for number, row in enumerate(checks, 1)]))
         console.print(f"{len(steps)} steps in {query_ms:.0f} ms; {'proven' if text else 'not yet proven'}")
 
     finish(result, ok=decided is not None and text is not None, as_json=as_json, show=show)
+
+
+def _check_row(check: Checked) -> tuple[str, ...]:
+    failure = check.failure
+    told = ("", "", "") if failure is None else (failure.limit, failure.observed, failure.unit)
+    return (check.reason.value, check.outcome.value, *told)

@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from streams.audit.checkpoint import Checkpoint
 from streams.audit.proof import TlogProof
+from streams.core.checked import checked
 from streams.core.merkle import Frontier, inclusion_proof
 from streams.warehouse.tables import AUDIT_CHECKPOINTS, AUDIT_EVENTS
+from streams.wire.decisions import decode_audit_event, decode_verdict_body
+from streams.wire.messages import decode_order_body
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
     from clickhouse_connect.driver.client import Client
+
+    from streams.core.checked import Checked
 
 _LIFE: Final = (
     "SELECT agent_id, at, what, log, place, text FROM order_life(agent_id = {agent_id:String},"
@@ -32,6 +37,12 @@ _NOTE: Final = (
 _HASHES: Final = (
     f"SELECT SHA256(concat(char(0), leaf)) FROM {AUDIT_EVENTS.name}"  # noqa: S608 - our own names
     " WHERE kafka_partition = {log:Int32} AND log_index < {size:Int64} ORDER BY kafka_partition, kafka_offset"
+)
+
+
+_LEAF: Final = (
+    f"SELECT leaf FROM {AUDIT_EVENTS.name} WHERE kafka_partition = {{log:Int32}}"  # noqa: S608 - our own names
+    " AND log_index = {index:Int64} LIMIT 1"
 )
 
 
@@ -57,6 +68,16 @@ def read_latest(client: Client, agent_id: str, count: int) -> Sequence[Sequence[
     """Return identifier, time, decision and reason of a bot's last orders."""
     found: Sequence[Sequence[Any]] = client.query(_AGENT, {"agent_id": agent_id, "rows": count}).result_rows
     return found
+
+
+def read_checks(client: Client, log: int, index: int) -> tuple[Checked, ...]:
+    """Return what each of the gate's checks made of the message that a leaf decides; nothing where it decides none."""
+    rows = client.query(_LEAF, {"log": log, "index": index}, query_formats={"String": "bytes"}).result_rows
+    body = decode_audit_event(rows[0][0])[1] if rows else None
+    if body is None:
+        return ()
+    verdict = decode_verdict_body(body)
+    return checked(decode_order_body(verdict.order).msg_type, verdict.failures)
 
 
 def prove(client: Client, log: int, index: int) -> bytes | None:

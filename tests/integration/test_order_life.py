@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from streams.audit.proof import verify_proof
+from streams.core.checked import Outcome
+from streams.core.gate import CHECKS
 from streams.core.reasons import Reason
 from streams.names import Topic
 from streams.warehouse.connection import connect
-from streams.warehouse.orders import prove, read_latest, read_life
+from streams.warehouse.orders import prove, read_checks, read_latest, read_life
 from streams.warehouse.rows import Record, cut_blocks
 from streams.warehouse.store import Store
 from streams.wire.avro import Schema, encode, to_decimal
@@ -94,6 +96,20 @@ def test_every_failed_check_is_told(client: Client) -> None:
     texts = [step.text for step in read_life(client, refused.cl_ord_id) if step.what == "check failed"]
     assert texts == [_text(failure) for failure in refused.failures]
     assert texts[0].startswith(f"{Reason.MAX_ORDER_VALUE_EXCEEDED}: limit 10000.00000")
+
+
+def test_every_check_is_told_passed_or_failed(client: Client) -> None:
+    for leaf in LOG.leaves:
+        event, body = decode_audit_event(leaf)
+        if body is None:
+            continue
+        verdict = decode_verdict_body(body)
+        checks = read_checks(client, event.partition, event.log_index)
+        assert [check.reason for check in checks] == [reason for reason, _, _ in CHECKS]
+        assert [check.failure for check in checks if check.outcome is Outcome.FAILED] == list(verdict.failures)
+        if verdict.approved:
+            assert {check.outcome for check in checks} == {Outcome.PASSED}
+    assert read_checks(client, 0, 10_000) == ()
 
 
 def test_a_decision_is_proven_from_the_warehouse_alone(client: Client) -> None:
