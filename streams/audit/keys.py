@@ -19,6 +19,14 @@ class NoKeyError(PortcullisError):
     """No public key of a log is known."""
 
 
+def read_keys(file: Path) -> tuple[LogKey, ...]:
+    """Return the public keys of a file. Raises: NoKeyError where it cannot be read."""
+    try:
+        return tuple(parse_keys(file.read_text()))
+    except (OSError, ValueError, NoteError) as error:
+        raise NoKeyError(f"{file}: {error}") from None
+
+
 def key_source(pki: Path, file: Path | None) -> Callable[[str], Sequence[LogKey]]:
     """Return what gives a log's public keys by its origin.
 
@@ -26,10 +34,7 @@ def key_source(pki: Path, file: Path | None) -> Callable[[str], Sequence[LogKey]
     """
     if file is None:
         return lambda origin: log_keys(pki, origin)
-    try:
-        known = tuple(parse_keys(file.read_text()))
-    except (OSError, ValueError, NoteError) as error:
-        raise NoKeyError(f"{file}: {error}") from None
+    known = read_keys(file)
 
     def keys(origin: str) -> Sequence[LogKey]:
         found = tuple(key for key in known if key.verifier.name == origin)

@@ -24,28 +24,59 @@ _HOUR_US = 3_600_000_000
 KeysOption = Annotated[Path | None, typer.Option("--keys", help="Public keys, from `audit keys`; default: PKI's.")]
 
 
+@app.command("export")
+def export_command(
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Write every log with its checkpoints and cosignatures into a folder, for somebody to verify off-line.
+
+    Example: `portcullis audit export logs-2026`
+    """
+    from streams.rig.log_folder import export_logs
+
+    leaves = export_logs(load_settings(), folder)
+    result = {"folder": str(folder), "leaves": leaves}
+    finish(result, ok=True, as_json=as_json, show=lambda console: console.print(f"{leaves:,} leaves in {folder}"))
+
+
 @app.command("verify")
 def verify_command(
+    folder: Annotated[Path | None, typer.Argument(help="From `audit export`; default: the cluster.")] = None,
     *,
     topic_only: Annotated[bool, typer.Option("--topic-only", help="Leave the warehouse out.")] = False,
     keys: KeysOption = None,
     policy: Annotated[Path | None, typer.Option(help="Whose cosignatures count (C2SP tlog-policy).")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a summary for people to this file.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Rebuild every log from the topic and from the warehouse, and hold both against the signed checkpoints.
 
-    Example: `portcullis audit verify --topic-only --keys logs.keys --policy policy.txt --json`
+    With a folder neither Kafka nor ClickHouse is needed, only the logs' public keys.
+    Example: `portcullis audit verify logs-2026 --keys logs.keys --policy policy.txt --html summary.html`
     """
-    from streams.audit.keys import key_source
+    from streams.audit.keys import key_source, read_keys
     from streams.audit.policy import TlogPolicy
-    from streams.rig.auditing import verify_audit
-    from streams.warehouse.connection import connect
+    from streams.rig.audit_page import audit_page
 
     settings = load_settings()
     wanted = None if policy is None else TlogPolicy.parse(policy.read_bytes())
-    with ExitStack() as opened:
-        warehouse = None if topic_only else opened.enter_context(closing(connect(settings.warehouse)))
-        report = verify_audit(settings, key_source(settings.pki, keys), warehouse, wanted)
+    source = key_source(settings.pki, keys)
+    if folder is not None:
+        from streams.rig.log_folder import verify_folder
+
+        known = [] if keys is None else [key.verifier.name for key in read_keys(keys)]
+        report = verify_folder(folder, source, known, wanted)
+    else:
+        from streams.rig.auditing import verify_audit
+        from streams.warehouse.connection import connect
+
+        with ExitStack() as opened:
+            warehouse = None if topic_only else opened.enter_context(closing(connect(settings.warehouse)))
+            report = verify_audit(settings, source, warehouse, wanted)
+    if html is not None:
+        html.write_text(audit_page(report, "the cluster" if folder is None else str(folder)))
     finish(report.as_dict(), ok=report.verified, as_json=as_json, show=lambda console: _show(console, report))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
@@ -46,6 +46,10 @@ class AuditReport:
     """Leaves under a checkpoint that satisfies the policy, where one was given."""
     warehouse_rows: int
     problems: tuple[str, ...]
+    gaps: tuple[str, ...] = ()
+    """What could not be checked."""
+    keys: tuple[str, ...] = ()
+    """The public keys of the logs that were checked."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for scripts."""
@@ -59,6 +63,7 @@ class _Sums:
     checkpoints: int = 0
     cosigned: int = 0
     rows: int = 0
+    keys: set[str] = field(default_factory=set)
 
 
 def verify_audit(
@@ -77,7 +82,7 @@ def verify_audit(
     problems: list[str] = []
     sums = _Sums()
     for epoch, following in zip_longest(epochs, epochs[1:]):
-        events, notes = _ends(settings, epoch)
+        events, notes = ends(settings, epoch)
         for lane in range(epoch.lanes):
             place = _Lane(epoch, following, lane, (events[lane], notes[lane]))
             _verify_lane(settings, place, keys, policy, sums, problems)
@@ -91,6 +96,7 @@ def verify_audit(
         cosigned=sums.cosigned,
         warehouse_rows=sums.rows,
         problems=tuple(problems[:_PROBLEMS_MAX]),
+        keys=tuple(sorted(sums.keys)),
     )
 
 
@@ -116,7 +122,7 @@ class _Lane:
     """Of events and checkpoints, in this order in time."""
 
 
-def _ends(settings: Settings, epoch: Epoch) -> tuple[dict[int, int], dict[int, int]]:
+def ends(settings: Settings, epoch: Epoch) -> tuple[dict[int, int], dict[int, int]]:
     """Return the ends of events and of checkpoints, so that a log in use can be verified.
 
     Events that could be read before have their checkpoint among those; and each of these checkpoints covers events that
@@ -165,7 +171,9 @@ def _verify_lane(
     leaves = _Leaves(read_topic(settings, epoch, Topic.AUDIT_EVENTS, number))
     notes = read_topic(settings, epoch, Topic.AUDIT_CHECKPOINTS, number, lane.ends[1])
     closed = leaves.close_after(notes, lane.ends[0])
-    report = verify_timed_log(leaves, closed, keys(origin), origin=origin)
+    known = keys(origin)
+    sums.keys |= {key.verifier.vkey for key in known}
+    report = verify_timed_log(leaves, closed, known, origin=origin)
     found = [f"{problem.kind.value}: {problem.detail}" for problem in report.problems]
     found += [] if lane.following is None else _closing(epoch, number, lane.following, report, leaves.last)
     if policy is not None:

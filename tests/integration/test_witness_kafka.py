@@ -17,6 +17,7 @@ from streams.names import Topic
 from streams.rig.auditing import AuditReport, verify_audit
 from streams.rig.closing import ClosingError, close_logs
 from streams.rig.consistency import NoCheckpointError, prove_consistency
+from streams.rig.log_folder import export_logs, verify_folder
 from streams.settings import Settings
 from streams.wire.avro import Schema, decode
 from streams.wire.log_keys import log_keys, log_signers
@@ -70,6 +71,10 @@ def test_it_cosigns_what_grows_and_refuses_a_fork(settings: Settings) -> None:
         assert wait_until(lambda: [cosigned(settings, lane) for lane in range(LANES)] == [10, 10], 30)
     report = audit(settings)
     assert (report.verified, report.leaves, report.cosigned) == (True, 20, 20), report.problems
+    folder = settings.home / "taken"
+    assert export_logs(settings, folder) == 20
+    taken = verify_folder(folder, key_source(settings.pki, None), (), policy(settings))
+    assert (taken.verified, taken.leaves, taken.cosigned) == (True, 20, 20), taken.problems
     # While it is away the log grows; one log is then given a second history, signed by its own key.
     writer.write(0, 5)
     writer.write(1, 5)
@@ -126,6 +131,9 @@ def check_closing(settings: Settings, writer: LogWriter, following: Epoch) -> No
         writer.write(0, 1)
     report = audit(moved, with_policy=False)
     assert (report.verified, report.logs, report.leaves) == (True, LANES + 3, 11), report.problems
+    folder = settings.home / "taken"
+    assert export_logs(moved, folder) == 11
+    assert verify_folder(folder, key_source(moved.pki, None), ()).verified
     LogWriter(moved, 20).write(1, 4)
     assert audit(moved, with_policy=False).leaves == 15
     # Appended to after it was closed: nobody may.
