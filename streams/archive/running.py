@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from threading import Event
 
     from streams.archive.store import ObjectStore
+    from streams.pulse import Pulse
     from streams.wire.log_keys import LogKey
 
 _log = structlog.get_logger(__name__)
@@ -42,6 +43,8 @@ def run_archive(
     keys: Callable[[str], Sequence[LogKey]],
     store: ObjectStore,
     stop: Event,
+    *,
+    pulse: Pulse | None = None,
 ) -> None:
     """Archive every log until asked to stop; `keys` gives a log's public keys by its origin.
 
@@ -55,7 +58,7 @@ def run_archive(
         archiver = Archiver(consumer, store, origins, alerts, prefix=prefix)
         begin = {lane: follow(origin, keys(origin)) for lane, origin in origins.items()}
         _log.info("archiving", logs=len(origins))
-        Follower(consumer, begin, archiver, prefix=prefix).run(stop)
+        Follower(consumer, begin, archiver, prefix=prefix, pulse=pulse).run(stop)
     finally:
         if archiver is not None:
             archiver.close()

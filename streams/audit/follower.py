@@ -16,6 +16,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from streams.audit.segments import Leaf, LogFaultError
 from streams.core.errors import PortcullisError
 from streams.names import Topic
+from streams.pulse import Pulse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +38,8 @@ _TIMEOUT_S: Final = 20.0
 # A transaction's leaves and its checkpoint become visible within moments of each other; then one is missing.
 OVERDUE_S: Final = 60.0
 # Where records that were not read yet are gone, Kafka says this: a lane cannot go on, and a person must know.
+FOLLOWING: Final = "following"
+"""The part of being ready that no lane is held."""
 _GONE: Final = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})  # noqa: SLF001
 
 
@@ -78,7 +81,10 @@ class Follower:
         *,
         prefix: str,
         overdue_s: float = OVERDUE_S,
+        pulse: Pulse | None = None,
     ) -> None:
+        self._pulse = pulse or Pulse("follower", FOLLOWING)
+        self._pulse.watch(consumer)
         self._overdue_s = overdue_s
         self._consumer = consumer
         self._begin = followers
@@ -102,6 +108,8 @@ class Follower:
                 self._retry(number, lane)
             else:
                 self._hand_over(number, lane)
+        self._pulse.turn(len(messages))
+        self._pulse.set(FOLLOWING, holds=not any(lane.held_until_s for lane in self._lanes.values()))
         return len(messages)
 
     def _started(self, number: int) -> Position:
@@ -160,6 +168,7 @@ class Follower:
             self._balance(number, lane)
 
     def _hold(self, number: int, lane: _Lane, error: PortcullisError) -> None:
+        self._pulse.fail()
         _log.error("lane held", lane=number, error=str(error), retry_in_s=lane.wait_s)
         self._handler.tell(number, error)
         self._consumer.pause(self._places(number))

@@ -29,19 +29,24 @@ def run_command(*, to: StoreOption, years: YearsOption = 5, keys: KeysOption = N
     Example: `portcullis archive run --to 's3://acme-archive/log?endpoint=https://s3.example' --years 5`
     """
     from streams.archive.running import open_store, run_archive
+    from streams.audit.follower import FOLLOWING
     from streams.audit.keys import key_source
-    from streams.cli.services import log_as_json, stop_on_signals
+    from streams.cli.services import log_as_json, running
+    from streams.pulse import Pulse
 
     settings = load_settings()
     log_as_json()
-    run_archive(
-        settings.cluster(),
-        settings.topic_prefix,
-        settings.log_origin,
-        key_source(settings.pki, keys),
-        open_store(to, years),
-        stop_on_signals(),
-    )
+    pulse = Pulse("archive", FOLLOWING)
+    with running(settings, pulse) as stop:
+        run_archive(
+            settings.cluster(),
+            settings.topic_prefix,
+            settings.log_origin,
+            key_source(settings.pki, keys),
+            open_store(to, years),
+            stop,
+            pulse=pulse,
+        )
 
 
 @app.command("verify")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streams.cli.output import JsonOption, finish, progress, table
-from streams.cli.services import log_as_json
+from streams.cli.services import log_as_json, running
 from streams.settings import load_settings
 
 if TYPE_CHECKING:
@@ -37,8 +37,10 @@ def desk_command(
     if context.invoked_subcommand is not None:
         return
     from streams.desk.accounts import Accounts
+    from streams.desk.feed import PARTS
     from streams.desk.server import first_users, run_desk, users_file
     from streams.desk.settings import load_desk_settings
+    from streams.pulse import Pulse
 
     log_as_json()
     settings, desk_settings = load_settings(), load_desk_settings()
@@ -48,7 +50,9 @@ def desk_command(
     if given:
         progress.print(table("First users: to be changed at the first sign-in", ("name", "password"), given.items()))
     progress.print(f"risk desk: {desk_settings.origin}")
-    run_desk(settings, desk_settings)
+    pulse = Pulse("desk", *PARTS)
+    with running(settings, pulse):
+        run_desk(settings, desk_settings, pulse)
 
 
 @users_app.command("add")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from streams.cli.services import stop_on_signals
+from streams.cli.services import running
 from streams.cli.worker import log_to_stderr
 from streams.settings import load_settings
 
@@ -23,14 +23,16 @@ def notifier_command(
     Example: portcullis notifier --routes infra/notify/notify.example.toml
     """
     from streams.notify.routes import RoutesError, load_routes
-    from streams.notify.run import Notifier
+    from streams.notify.run import PARTS, Notifier
+    from streams.pulse import Pulse
 
     log_to_stderr()
     settings = load_settings()
-    stop = stop_on_signals()
+    pulse = Pulse("notifier", *PARTS)
     path = routes or settings.home / "notify.toml"
     try:
-        notifier = Notifier(settings, load_routes(path, os.environ))
+        notifier = Notifier(settings, load_routes(path, os.environ), pulse)
     except ValueError as error:
         raise RoutesError(str(error)) from None
-    notifier.run(stop)
+    with running(settings, pulse) as stop:
+        notifier.run(stop)

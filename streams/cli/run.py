@@ -29,14 +29,20 @@ if TYPE_CHECKING:
 
 
 def warehouse_command() -> None:
-    """Run the sink: committed records into ClickHouse, each exactly once."""
-    from streams.cli.services import log_as_json, stop_on_signals
-    from streams.warehouse.sink import SinkOptions, run_sink
+    """Run the sink: committed records into ClickHouse, each exactly once.
+
+    Example: PORTCULLIS_WAREHOUSE_DSN=clickhouse://user@host:8443/portcullis portcullis warehouse
+    """
+    from streams.cli.services import log_as_json, running
+    from streams.pulse import Pulse
+    from streams.warehouse.sink import PARTS, SinkOptions, run_sink
 
     log_as_json()
     settings = load_settings()
     options = SinkOptions(settings.require_cluster(), settings.topic_prefix, security=settings.kafka_security)
-    run_sink(settings.warehouse, options, stop_on_signals())
+    pulse = Pulse("warehouse", *PARTS)
+    with running(settings, pulse) as stop:
+        run_sink(settings.warehouse, options, stop, pulse)
 
 
 def demo_command(

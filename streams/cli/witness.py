@@ -25,8 +25,10 @@ def witness_command(
 
     Example: `portcullis witness --name witness.example/w1 --folder /var/lib/witness --keys logs.keys`
     """
+    from streams.audit.follower import FOLLOWING
     from streams.audit.keys import key_source
-    from streams.cli.services import log_as_json, stop_on_signals
+    from streams.cli.services import log_as_json, running
+    from streams.pulse import Pulse
     from streams.witness.running import load_cosigner, run_witness
 
     settings = load_settings()
@@ -36,12 +38,15 @@ def witness_command(
         vkey = cosigner.verifier.vkey
         finish({"name": name, "vkey": vkey}, ok=True, as_json=as_json, show=lambda console: console.print(vkey))
     log_as_json()
-    run_witness(
-        settings.cluster(),
-        settings.topic_prefix,
-        settings.log_origin,
-        key_source(settings.pki, keys),
-        cosigner,
-        own,
-        stop_on_signals(),
-    )
+    pulse = Pulse("witness", FOLLOWING)
+    with running(settings, pulse) as stop:
+        run_witness(
+            settings.cluster(),
+            settings.topic_prefix,
+            settings.log_origin,
+            key_source(settings.pki, keys),
+            cosigner,
+            own,
+            stop,
+            pulse=pulse,
+        )

@@ -21,6 +21,7 @@ from streams.desk.history import answers_of, last_records, since
 from streams.desk.signatures import Checkpoints
 from streams.kafka.reading import partitions_of, reader
 from streams.names import Topic
+from streams.pulse import Pulse
 from streams.wire.avro import DecodeError, Schema, decode
 from streams.wire.commands import CommandRefusedError, read_command
 from streams.wire.incidents import decode_incident
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from streams.settings import Settings
 
 _log = structlog.get_logger()
+PARTS: Final = ("caught up", "cluster")
+"""What must hold before the desk is ready."""
 _CONSUME_MAX: Final = 500
 _CONSUME_S: Final = 0.05
 _RETRY_S: Final = 1.0
@@ -63,8 +66,11 @@ Step = Callable[["Desk"], None]
 class Feed:
     """Fills the read model until it is stopped; hold `lock` while you use the model."""
 
-    def __init__(self, settings: Settings, desk: Desk, policy: TlogPolicy | None = None) -> None:
+    def __init__(
+        self, settings: Settings, desk: Desk, policy: TlogPolicy | None = None, pulse: Pulse | None = None
+    ) -> None:
         self.desk = desk
+        self._pulse = pulse or Pulse("desk", *PARTS)
         self.lock = threading.Lock()
         self._settings = settings
         self._topics = {settings.topic_prefix + topic: topic for topic in Topic}
@@ -103,6 +109,9 @@ class Feed:
             try:
                 run(consumer)
             except (KafkaException, OSError) as error:
+                self._pulse.fail()
+                self._pulse.set("cluster", holds=False)
+                self._pulse.turn()
                 _log.warning("the cluster does not answer", thread=threading.current_thread().name, error=str(error))
                 self._stopping.wait(_RETRY_S)
             finally:
@@ -122,6 +131,7 @@ class Feed:
         self._until_ends(consumer, places)
         with self.lock:
             self.desk.pulse.caught_up = True
+        self._pulse.set("caught up", holds=True)
         while not self._stopping.is_set():
             self._take(consumer)
             positions = consumer.position([p for p in log if p.topic == self._name(Topic.AUDIT_EVENTS)])
@@ -154,7 +164,8 @@ class Feed:
     def _take(self, consumer: Consumer) -> set[tuple[str, int]]:
         """Read what is there into the model; return the partitions that ended."""
         applied, ended = [], set()
-        for message in consumer.consume(_CONSUME_MAX, _CONSUME_S):
+        messages = consumer.consume(_CONSUME_MAX, _CONSUME_S)
+        for message in messages:
             error = message.error()
             if error is None:
                 step = self._decoded(message)
@@ -165,6 +176,7 @@ class Feed:
             elif error.fatal() or error.name() == "UNKNOWN_TOPIC_OR_PART":
                 raise KafkaException(error)
         self._apply(applied)
+        self._pulse.turn(len(messages))
         return ended
 
     def _apply(self, steps: Iterable[Step | None]) -> None:
@@ -238,6 +250,10 @@ class Feed:
             with self.lock:
                 at_us = now_us()
                 self.desk.pulse.answered_us = at_us
+                self._pulse.set("cluster", holds=True)
+                self._pulse.behind = sum(
+                    max(0, end[1] - lane.read_end) for end, lane in zip(ends, self.desk.lanes, strict=True)
+                )
                 self._checkpoints.tell(self.desk.lanes)
                 for lane, (requested_end, log_end) in zip(self.desk.lanes, ends, strict=True):
                     lane.on_ends(requested_end, log_end, at_us)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from streams.desk.settings import DeskSettings
+    from streams.pulse import Pulse
     from streams.settings import Settings
 
 _SHUTDOWN_S = 3
@@ -49,8 +50,8 @@ def first_users(settings: Settings, accounts: Accounts) -> dict[str, str]:
     return given
 
 
-def run_desk(settings: Settings, desk_settings: DeskSettings) -> None:
-    """Serve the desk until SIGTERM or SIGINT.
+def run_desk(settings: Settings, desk_settings: DeskSettings, pulse: Pulse | None = None) -> None:
+    """Serve the desk until SIGTERM or SIGINT; `pulse` is told how the reading goes.
 
     Raises: AccountError where nobody could sign in; PortcullisError where the topics cannot be read.
     """
@@ -61,7 +62,7 @@ def run_desk(settings: Settings, desk_settings: DeskSettings) -> None:
     keys = desk_settings.keys if desk_settings.keys.name else settings.pki / "private"
     hand = Hand(settings, keys, lanes)
     file = desk_settings.tlog_policy
-    feed = Feed(settings, Desk(lanes, now_us()), TlogPolicy.parse(file.read_bytes()) if file.name else None)
+    feed = Feed(settings, Desk(lanes, now_us()), TlogPolicy.parse(file.read_bytes()) if file.name else None, pulse)
     access = Access(desk_settings, accounts, settings.pki, hand.holds_key_of)
     app = build_web(settings, desk_settings, feed, access, hand)
     server = uvicorn.Server(server_config(app, settings, desk_settings))

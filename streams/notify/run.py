@@ -14,6 +14,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from streams.names import Topic
 from streams.notify.dispatch import Alert, Dispatcher
 from streams.notify.routes import SEVERITIES
+from streams.pulse import Pulse
 from streams.wire.avro import DecodeError, Schema, decode
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _POLL_S: Final = 0.1
 _CONSUME_MAX: Final = 500
 _SEND_TIMEOUT_S: Final = 15
 GROUP: Final = "portcullis-notifier"
+PARTS: Final = ("assigned",)
 
 _TYPES: Final = {
     "INFO": apprise.NotifyType.INFO,
@@ -67,8 +69,9 @@ class Channel:
 class Notifier:
     """Reads alerts and tells them until it is stopped."""
 
-    def __init__(self, settings: Settings, notify: NotifySettings) -> None:
+    def __init__(self, settings: Settings, notify: NotifySettings, pulse: Pulse | None = None) -> None:
         """Raises: ValueError where an address is none that Apprise knows."""
+        self._pulse = pulse or Pulse("notifier", *PARTS)
         self._topic = settings.topic_prefix + Topic.RISK_ALERTS
         self._dispatcher = Dispatcher(notify)
         self._channels = {route.name: Channel(route) for route in notify.routes}
@@ -87,6 +90,7 @@ class Notifier:
                 "log_level": 0,
             }
         )
+        self._pulse.watch(self._consumer)
 
     def run(self, stop: threading.Event) -> None:
         """Tell alerts until `stop` is set; what is not delivered then comes again with the next start."""
@@ -97,10 +101,13 @@ class Notifier:
                 on_revoke=lambda _consumer, _partitions: self._commit(),
             )
             while not stop.is_set():
-                for message in self._consumer.consume(_CONSUME_MAX, _POLL_S):
+                messages = self._consumer.consume(_CONSUME_MAX, _POLL_S)
+                for message in messages:
                     self._take(message)
                 self._send()
                 self._commit()
+                self._pulse.set("assigned", holds=bool(self._consumer.assignment()))
+                self._pulse.turn(len(messages))
 
     def _take(self, message: Message) -> None:
         if message.error() is not None:
@@ -122,8 +129,10 @@ class Notifier:
             route = self._running.pop(future)
             if future.exception() is None and future.result():
                 self._dispatcher.done(route, now_s)
-            elif given_up := self._dispatcher.failed(route, now_s):
-                _LOG.error("%d alerts were given up on route %s", given_up, route.name)
+            else:
+                self._pulse.fail()
+                if given_up := self._dispatcher.failed(route, now_s):
+                    _LOG.error("%d alerts were given up on route %s", given_up, route.name)
         for route, items in self._dispatcher.due(now_s):
             self._running[self._pool.submit(self._channels[route.name].send, items)] = route
 

@@ -17,6 +17,7 @@ import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from streams.core.errors import PortcullisError
+from streams.pulse import Pulse
 from streams.warehouse.rows import Block, Record, cut_blocks
 from streams.warehouse.serve import serve_reads
 from streams.warehouse.store import DisplacedError, Store, UnreadableBlockError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
+PARTS: Final = ("positioned", "warehouse")
 _POLL_RECORDS: Final = 10_000
 # A broker is away or a leader moves: the client asks again by itself, from where it stands. Anything else could mean
 # that records were passed over, so it stops the sink.
@@ -101,8 +103,15 @@ class Source(Protocol):
 class Sink:
     """Read the stored topics' partitions and append them to a store."""
 
-    def __init__(self, source: Source, store: Store, options: SinkOptions, partitions: Mapping[str, int]) -> None:
-        self._source = source
+    def __init__(
+        self,
+        source: Source,
+        store: Store,
+        options: SinkOptions,
+        partitions: Mapping[str, int],
+        pulse: Pulse | None = None,
+    ) -> None:
+        self._source, self._pulse = source, pulse or Pulse("warehouse", *PARTS)
         self._store = store
         self._options = options
         self._held: dict[tuple[str, int], list[Record]] = defaultdict(list)
@@ -111,12 +120,13 @@ class Sink:
         self._oldest_s = 0.0
         starts = [self._start(topic, p) for topic, count in partitions.items() for p in range(count)]
         source.assign(starts)
+        self._pulse.set("positioned", holds=True)
 
     def run(self, stop: Event) -> None:
         """Store records until asked to stop; what is held then is stored first."""
         try:
             while not stop.is_set():
-                self.step()
+                self._pulse.turn(self.step())
             self.flush()
         except SinkStoppedError:
             _log.warning("stopped while the warehouse was down", held=self._held_rows)
@@ -129,6 +139,7 @@ class Sink:
             self._take(message)
         if self._is_due():
             self.flush()
+        self._pulse.set("warehouse", holds=True)
         return len(messages)
 
     def flush(self) -> None:
@@ -218,29 +229,34 @@ class Sink:
             self._append(Block(UNREADABLE_RECORDS, block.records, str(error)))
 
 
-def run_sink(dsn: str, options: SinkOptions, stop: Event) -> None:
+def run_sink(dsn: str, options: SinkOptions, stop: Event, pulse: Pulse | None = None) -> None:
     """Run the sink until asked to stop: the process that owns an embedded warehouse.
 
     Raises:
         SinkError: Kafka has not the topics, or has deleted records that were never stored.
         StoreError: what is stored is not what was sent.
     """
-    with open_sink(dsn, options, stop) as sink, serve_reads(dsn):
+    with open_sink(dsn, options, stop, pulse) as sink, serve_reads(dsn):
         sink.run(stop)
 
 
 @contextmanager
-def open_sink(dsn: str, options: SinkOptions, stop: Event) -> Iterator[Sink]:
+def open_sink(dsn: str, options: SinkOptions, stop: Event, pulse: Pulse | None = None) -> Iterator[Sink]:
     """Yield a sink that goes on where the warehouse's rows end."""
+    pulse = pulse or Pulse("warehouse", *PARTS)
 
     def pause(seconds: float) -> None:
+        pulse.fail()
+        pulse.set("warehouse", holds=False)
+        pulse.turn()
         if stop.wait(seconds):
             raise SinkStoppedError("stopped while the warehouse was down")
 
     store = Store.open(dsn, pause=pause)
     consumer = options.consumer()
+    pulse.watch(consumer)
     try:
-        yield Sink(consumer, store, options, count_partitions(consumer, options))
+        yield Sink(consumer, store, options, count_partitions(consumer, options), pulse)
     finally:
         consumer.close()
         store.close()

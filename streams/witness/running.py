@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from threading import Event
 
+    from streams.pulse import Pulse
     from streams.wire.log_keys import LogKey
 
 _log = structlog.get_logger(__name__)
@@ -40,7 +41,7 @@ def load_cosigner(folder: Path, name: str) -> Signer:
     return Signer.from_seed(name, seed, SignatureType.COSIGNATURE_V1)
 
 
-def run_witness(
+def run_witness(  # noqa: PLR0913 - what a witness needs
     cluster: Mapping[str, str],
     prefix: str,
     log_origin: str,
@@ -48,6 +49,8 @@ def run_witness(
     cosigner: Signer,
     folder: Path,
     stop: Event,
+    *,
+    pulse: Pulse | None = None,
 ) -> None:
     """Follow and cosign every log until asked to stop; `keys` gives a log's public keys by its origin.
 
@@ -60,7 +63,7 @@ def run_witness(
         state = WitnessState(folder / "state.json")
         witness = Witness(cosigner, state, origins, publisher, AlertSender(publisher, "witness"))
         begin = {lane: follow(origin, keys(origin)) for lane, origin in origins.items()}
-        follower = Follower(consumer, begin, witness, prefix=prefix)
+        follower = Follower(consumer, begin, witness, prefix=prefix, pulse=pulse)
         _log.info("witnessing", logs=len(origins), key=cosigner.verifier.vkey)
         while not stop.is_set():
             follower.step()

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from streams.client import connect
+from streams.pulse import Pulse
 from streams.telemetry.enforcer import EnforcerMetrics
+from streams.telemetry.service import ServiceCollector
 from tests.enforcer_world import free_port
 from tests.floor import BOTS, open_floor, small_order
 
@@ -73,10 +73,11 @@ def test_a_worker_counts_what_it_decides(floor: Settings) -> None:
 
 
 def test_dashboards_and_alerts_use_names_that_exist(floor: Settings) -> None:
-    enforcer = {sample.name for family in EnforcerMetrics().collect() for sample in family.samples}
+    others = (EnforcerMetrics(), ServiceCollector(Pulse("witness")))
+    beside = {sample.name for one in others for family in one.collect() for sample in family.samples}
     families = text_string_to_metric_families(get(floor.metrics_port, "/metrics")[1].decode())
     # A counter with labels has no sample before its first event.
-    known = {sample.name for family in families for sample in family.samples} | enforcer
+    known = {sample.name for family in families for sample in family.samples} | beside
     known |= {"portcullis_dead_letters_total", "portcullis_alerts_total", "portcullis_enforcer_answers_total"}
     document = json.loads(DASHBOARD.read_text())
     expressions = [target["expr"] for panel in document["panels"] for target in panel["targets"]]
@@ -91,39 +92,3 @@ def test_ready_is_judged_by_progress(floor: Settings) -> None:
     assert set(json.loads(body)["parts"]) == {"loop", "assigned", "positioned", "references", "progress"}
     assert get(floor.metrics_port, "/livez")[0] == get(floor.metrics_port, "/healthz")[0] == 200
     assert get(floor.metrics_port, "/nowhere")[0] == 404
-
-
-def rules() -> list[dict[str, Any]]:
-    """Return the alerts by the few lines that matter here; promtool reads the file whole where it is."""
-    form = r"- alert: (\w+)\n\s+expr: (.+)\n(?:\s+for: .+\n)?\s+labels: \{ severity: (\w+) \}"
-    found = re.findall(form, RULES.read_text())
-    return [{"alert": alert, "expr": expr, "severity": severity} for alert, expr, severity in found]
-
-
-def test_every_alert_has_its_line_in_the_run_book() -> None:
-    book = (INFRA.parent / "topology" / "runbook.md").read_text()
-    alerts = [rule["alert"] for rule in rules()]
-    assert len(alerts) == RULES.read_text().count("- alert:") > 8
-    for alert in alerts:
-        assert f'<a id="{alert.lower()}"></a>{alert} |' in book
-        assert f"runbook.md#{alert.lower()}" in RULES.read_text()
-
-
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool (Debian: prometheus): rules are not loaded")
-def test_prometheus_takes_the_rules() -> None:
-    subprocess.run(["promtool", "check", "rules", str(RULES)], check=True, capture_output=True)
-    subprocess.run(
-        ["promtool", "check", "config", str(RULES.with_name("prometheus.yml"))], check=True, capture_output=True
-    )
-
-
-def test_the_dashboard_is_one_that_grafana_loads() -> None:
-    document = json.loads(DASHBOARD.read_text())
-    assert document["uid"] == "portcullis"
-    assert document["schemaVersion"] >= 36
-    identifiers = [panel["id"] for panel in document["panels"]]
-    assert len(set(identifiers)) == len(identifiers)
-    for panel in document["panels"]:
-        assert panel["title"]
-        assert panel["targets"]
-        assert {"h", "w", "x", "y"} <= panel["gridPos"].keys()

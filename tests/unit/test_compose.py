@@ -36,6 +36,12 @@ def test_our_services_are_one_image_and_confined() -> None:
         assert name in ONCE or service["restart"] == "unless-stopped", name
 
 
+def test_every_service_that_stays_says_whether_it_is_ready() -> None:
+    for name in OURS.keys() - ONCE:
+        assert "/readyz" in OURS[name]["healthcheck"]["test"][-1], name
+        assert OURS[name]["environment"]["PORTCULLIS_METRICS_PORT"].isdigit(), name
+
+
 def test_settings_are_ones_that_the_services_know() -> None:
     for name, service in OURS.items():
         variables = {

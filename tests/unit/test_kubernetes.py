@@ -130,6 +130,20 @@ def test_every_pod_is_confined() -> None:
             assert "hostPath" not in volume, name
 
 
+def test_every_service_is_asked_how_it_is() -> None:
+    shared = named("ConfigMap", "portcullis")["data"]
+    asked = 0
+    for name, template in pods():
+        for container in (c for c in template["spec"]["containers"] if c["image"].startswith("portcullis:")):
+            ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+            assert str(ports["metrics"]) == shared["PORTCULLIS_METRICS_PORT"], name
+            for probe, path in (("startupProbe", "/livez"), ("livenessProbe", "/livez"), ("readinessProbe", "/readyz")):
+                assert container[probe]["httpGet"]["path"] == path, name
+                assert container[probe]["httpGet"]["port"] in ports, name
+            asked += 1
+    assert asked == 7
+
+
 def test_every_pod_stays_in_the_eu() -> None:
     for name, template in pods():
         rule = template["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]

@@ -8,20 +8,23 @@ import logging
 import urllib.error
 import urllib.request
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import structlog
+from confluent_kafka import OFFSET_INVALID, TopicPartition
 
 from streams.agents.tally import LATENCY_BOUNDS_US, Histogram, LaneTally
 from streams.core.orders import TradingState
 from streams.core.reasons import Reason
 from streams.core.state import BotState
+from streams.pulse import Pulse
 from streams.settings import Settings
 from streams.telemetry.enforcer import EnforcerMetrics
 from streams.telemetry.logs import log_json
 from streams.telemetry.redaction import HIDDEN, RedactingFormatter, redact
 from streams.telemetry.server import serve_telemetry
+from streams.telemetry.service import ServiceCollector, ready, serve_pulse
 from streams.wire.decisions import Verdict
 from tests.enforcer_world import free_port
 
@@ -118,3 +121,49 @@ def test_health_names_the_part_that_does_not_hold() -> None:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz")
         with refused.value as error:
             assert (error.code, json.load(error)["parts"]["cluster"]) == (503, False)
+
+
+def test_a_services_pulse_is_shown_and_judged() -> None:
+    pulse = Pulse("archive", "following")
+    settings = replace(Settings(), metrics_port=free_port())
+    pulse.turn(3)
+    pulse.turn(4)
+    pulse.fail()
+    assert ready(pulse) == {"loop": True, "following": False}
+    pulse.set("following", holds=True)
+    with serve_pulse(settings, pulse) as port:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz") as answer:
+            assert json.load(answer)["parts"] == {"loop": True, "following": True}
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+            text = answer.read().decode()
+        assert 'portcullis_service_records_total{service="archive"} 7.0' in text
+        assert 'portcullis_service_failures_total{service="archive"} 1.0' in text
+        pulse.turned_s -= 1_000
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/livez")
+        refused.value.close()
+
+
+def test_what_waits_is_looked_at_once_a_second() -> None:
+    class Consumer:
+        looks = 0
+
+        def assignment(self) -> list[TopicPartition]:
+            return [TopicPartition("a", number) for number in range(3)]
+
+        def position(self, places: list[TopicPartition]) -> list[TopicPartition]:
+            self.looks += 1
+            for place, offset in zip(places, (7, OFFSET_INVALID, 9), strict=True):
+                place.offset = offset
+            return places
+
+        def get_watermark_offsets(self, place: TopicPartition, *, cached: bool) -> tuple[int, int]:
+            assert cached
+            return 0, (10, 10, OFFSET_INVALID)[place.partition]
+
+    pulse, consumer = Pulse("warehouse"), Consumer()
+    pulse.watch(cast("Any", consumer))
+    for _ in range(5):
+        pulse.turn()
+    assert (pulse.behind, consumer.looks) == (3, 1)
+    assert {sample.value for family in ServiceCollector(pulse).collect() for sample in family.samples} >= {3}
