@@ -27,6 +27,7 @@ from streams.wire.trust import load_trust
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable
 
+    from streams.agents.lane import Trace
     from streams.engine.app import EngineApp
     from streams.engine.sources import SourceBatch
     from streams.engine.tables import RowCodec
@@ -98,8 +99,8 @@ def load_incident_rules() -> IncidentRules:
     return parse_rules(tomllib.loads(resource("topology/incidents.toml").read_text(encoding="utf-8")))
 
 
-def build_app(settings: Settings, topology: Topology) -> EngineApp:
-    """Return the Faust app of one worker.
+def build_app(settings: Settings, topology: Topology, trace: Trace | None = None) -> EngineApp:
+    """Return the Faust app of one worker; `trace` is told of each verdict.
 
     Raises: PortcullisError where keys or trust material are missing.
     """
@@ -111,6 +112,7 @@ def build_app(settings: Settings, topology: Topology) -> EngineApp:
         prefix=settings.topic_prefix,
         incident_rules=load_incident_rules(),
         clock_source=KernelClock().source,
+        trace=trace,
     )
     readers = [
         LatestReader(

@@ -44,6 +44,7 @@ class Settings:
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 0
     log_format: str = "text"
+    otlp_endpoint: str = ""
     enforcer_host: str = "127.0.0.1"
     enforcer_port: int = 8443
     enforcer_agents: tuple[str, ...] = ()
@@ -116,7 +117,7 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(_word(part.strip()) for part in text.split(",") if part.strip())
 
 
-# variable → (field, reader); KAFKA_* and CLICKHOUSE_URL are the names that other tools use.
+# variable → (field, reader); KAFKA_*, OTEL_* and CLICKHOUSE_URL are the names that other tools use.
 _VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "PORTCULLIS_HOME": ("home", Path),
     "KAFKA_BOOTSTRAP_SERVERS": ("kafka_bootstrap_servers", _word),
@@ -136,6 +137,7 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "PORTCULLIS_SESSION_TIMEOUT_MS": ("session_timeout_ms", _bounded(6000, 300_000)),
     "PORTCULLIS_METRICS_HOST": ("metrics_host", _word),
     "PORTCULLIS_METRICS_PORT": ("metrics_port", _bounded(0, 65_535)),
+    "OTEL_EXPORTER_OTLP_ENDPOINT": ("otlp_endpoint", _word),
     "PORTCULLIS_LOG_FORMAT": ("log_format", _choice("text", "json")),
     "PORTCULLIS_ENFORCER_HOST": ("enforcer_host", _word),
     "PORTCULLIS_ENFORCER_PORT": ("enforcer_port", _bounded(1, 65_535)),

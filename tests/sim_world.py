@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from streams.agents.lane import Trace
     from streams.core.orders import ReferencePrice
     from streams.wire.keys import AgentCredentials
     from streams.wire.signed_orders import WireMessage
@@ -72,7 +73,9 @@ class Kept:
 class World:
     """A cluster in memory with two lanes; time moves only when it is told to."""
 
-    def __init__(self, folder: Path, bots: tuple[Bot, ...] | None = None, **policy_options: Any) -> None:
+    def __init__(
+        self, folder: Path, bots: tuple[Bot, ...] | None = None, *, trace: Trace | None = None, **policy_options: Any
+    ) -> None:
         self.now_us = START_US
         self.skew_us = 0  # of the broker's clock
         self.ticks = tuple(read_tape(BUNDLED_TAPE))
@@ -91,6 +94,7 @@ class World:
             signers=lambda number: log_signers(folder, f"test.example/{number}"),
             prefix="",
             incident_rules=load_incident_rules(),
+            trace=trace,
         )
         self._outputs = {number: Outputs() for number in range(PARTITIONS)}
         self.lanes = {n: Lane(n, tables(), self._outputs[n], self._services) for n in range(PARTITIONS)}

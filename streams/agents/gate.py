@@ -272,11 +272,13 @@ class GateAgent:
         lane.journal.append(key, head + body)
         event_id = f"{lane.partition}-{log_index}"
         value = encode_verdict(body)
+        kind = "portcullis.order.approved" if approved else "portcullis.order.rejected"
+        headers = cloud_event(kind, self._source, event_id)
+        if lane.services.trace is not None:
+            headers += lane.services.trace(record.headers, verdict)
         if approved:
-            headers = cloud_event("portcullis.order.approved", self._source, event_id)
             lane.journal.approve(key, value, headers, len(head))
         else:
-            headers = cloud_event("portcullis.order.rejected", self._source, event_id)
             lane.outputs.send(self._rejected_topic, key, value, headers)
 
     def _dead_letter(self, record: ConsumerRecord, prepared: Prepared) -> None:

@@ -29,7 +29,7 @@ from streams.names import TableName, Topic
 from streams.wire.decisions import AuditEvent, encode_audit_head
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from aiokafka.structs import ConsumerRecord
 
@@ -38,9 +38,13 @@ if TYPE_CHECKING:
     from streams.core.incident_rules import IncidentRules
     from streams.engine.application import Outputs
     from streams.engine.tables import PartitionTable, WindowedPartitionTable
-    from streams.wire.decisions import ScoreDetail
+    from streams.wire.decisions import ScoreDetail, Verdict
+    from streams.wire.headers import Header
     from streams.wire.log_keys import LogSigners
     from streams.wire.trust import TrustStore
+
+    # From an order's headers and its verdict to the headers that go with the verdict.
+    Trace = Callable[[Sequence[Header], Verdict], tuple[Header, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class Services:
     prefix: str
     incident_rules: IncidentRules
     clock_source: Callable[[int], str] = lambda _: UNKNOWN  # at a moment (microseconds UTC)
+    trace: Trace | None = None  # of orders that bring a trace, where somebody wants to see them
 
     def topic(self, topic: Topic) -> str:
         """Return a topic's name on the cluster."""

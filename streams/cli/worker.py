@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +13,9 @@ from streams.settings import Settings, load_settings
 from streams.telemetry.redaction import RedactingFormatter
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from streams.agents.lane import Trace
     from streams.engine.app import EngineApp
 
 SucceedsOption = Annotated[
@@ -36,7 +39,8 @@ def worker_command(*, succeeds: SucceedsOption = None) -> None:
     settings.require_cluster()
     with ExitStack() as running:
         predecessor = None if succeeds is None else running.enter_context(Predecessor(succeeds))
-        app = build_app(settings, topics.load_topology(prefix=settings.topic_prefix))
+        trace = running.enter_context(_traced(settings))
+        app = build_app(settings, topics.load_topology(prefix=settings.topic_prefix), trace)
         watched = _watched(app, settings)
         if predecessor is None:
             running.enter_context(watched)
@@ -60,6 +64,18 @@ def log_to_stderr() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+@contextmanager
+def _traced(settings: Settings) -> Iterator[Trace | None]:
+    """Yield what makes the verdicts' spans where an endpoint is set; else load nothing of it."""
+    if not settings.otlp_endpoint:
+        yield None
+        return
+    from streams.telemetry.tracing import open_tracing
+
+    with open_tracing(settings, "worker") as tracing:
+        yield tracing.decision
 
 
 def _watched(app: EngineApp, settings: Settings) -> AbstractContextManager[object]:

@@ -58,31 +58,36 @@ class BotClient:
     ) -> None:
         await asyncio.to_thread(self._link.stop)
 
-    def submit(self, order: Order, *, timeout_s: float = TIMEOUT_S) -> Answer:
+    def submit(self, order: Order, *, timeout_s: float = TIMEOUT_S, traceparent: str = "") -> Answer:
         """Sign an order, send it, and return its verdict; an approval has been proven to be logged.
+
+        `traceparent` is the W3C header of the caller's span, where it traces.
 
         Raises: VerdictTimeoutError, NotSentError, DeadLetteredError, ApprovalRefusedError; none is an approval.
         """
-        future = self._link.send(self._signed(order))
+        future = self._link.send(self._signed(order, traceparent))
         try:
             return future.result(timeout_s)
         except TimeoutError:
             future.cancel()
             raise _late(order, timeout_s) from None
 
-    async def submit_async(self, order: Order, *, timeout_s: float = TIMEOUT_S) -> Answer:
+    async def submit_async(self, order: Order, *, timeout_s: float = TIMEOUT_S, traceparent: str = "") -> Answer:
         """Do the same without blocking the event loop."""
-        message = await asyncio.to_thread(self._signed, order) if self._signer.waits else self._signed(order)
+        if self._signer.waits:
+            message = await asyncio.to_thread(self._signed, order, traceparent)
+        else:
+            message = self._signed(order, traceparent)
         future = self._link.send(message)
         try:
             return await asyncio.wait_for(asyncio.wrap_future(future), timeout_s)
         except TimeoutError:
             raise _late(order, timeout_s) from None
 
-    def _signed(self, order: Order) -> WireMessage:
+    def _signed(self, order: Order, traceparent: str) -> WireMessage:
         if order.agent_id != self._signer.agent_id:
             raise NotOurOrderError(f"agent_id: {self._signer.agent_id} required, is {order.agent_id[:80]!a}")
-        return sign_order(order, self._signer)
+        return sign_order(order, self._signer, traceparent=traceparent)
 
 
 def connect(settings: Settings, agent_id: str) -> BotClient:

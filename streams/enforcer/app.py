@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -17,6 +18,7 @@ from streams.enforcer.documents import BODY_BYTES_MAX
 from streams.enforcer.openapi import openapi_document
 from streams.enforcer.problems import MEDIA_TYPE, Problem, ProblemError
 from streams.https import SCOPE_KEY
+from streams.wire.headers import TRACEPARENT, traceparent_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from streams.enforcer.identity import Identities
     from streams.enforcer.submissions import Submissions
     from streams.enforcer.view import AgentView
+    from streams.telemetry.tracing import Tracing
 
 KEY_HEADER: Final = "idempotency-key"
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,128}")
@@ -43,30 +46,45 @@ class Enforcer:
         view: AgentView,
         ready: Callable[[], dict[str, bool]],
         note: Callable[[int, float], None] = lambda _status, _seconds: None,
+        tracing: Tracing | None = None,
     ) -> None:
-        """Answer requests; `note` is told the status and seconds of each answer to an order."""
+        """Answer requests; `note` is told the status and seconds of each answer to an order, `tracing` makes spans."""
         self._identities, self._submissions, self._view = identities, submissions, view
-        self._ready, self._note = ready, note
+        self._ready, self._note, self._tracing = ready, note, tracing
 
     async def submit(self, request: Request) -> Response:
         """Sign an order in the bot's name, send it, and answer with its verdict."""
         began_s = time.monotonic()
+        traceparent = traceparent_of(request.headers.get(TRACEPARENT, "").encode())
         try:
-            answer = await self._submit(request)
+            if self._tracing is None:
+                answer = await self._submit(request, traceparent)
+            else:
+                answer = await self._traced(self._tracing, request, traceparent)
         except ProblemError as error:
             self._note(error.status, time.monotonic() - began_s)
             raise
         self._note(answer.status_code, time.monotonic() - began_s)
         return answer
 
-    async def _submit(self, request: Request) -> Response:
+    async def _traced(self, tracing: Tracing, request: Request, traceparent: str) -> Response:
+        with tracing.request(traceparent) as span:
+            try:
+                answer = await self._submit(request, span.traceparent)
+            except ProblemError as error:
+                span.end(error.status, error.members.get("reason") or error.problem.name)
+                raise
+            span.end(answer.status_code, "APPROVED" if answer.status_code == HTTPStatus.OK else "REPEATED")
+            return answer
+
+    async def _submit(self, request: Request, traceparent: str) -> Response:
         agent_id = self._caller(request)
         key = request.headers.get(KEY_HEADER, "")
         if not _KEY.fullmatch(key):
             raise ProblemError(Problem.IDEMPOTENCY_KEY_REQUIRED, "1 to 128 printable characters, no spaces")
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _JSON:
             raise ProblemError(Problem.MEDIA_TYPE_UNSUPPORTED)
-        status, document = await self._submissions.submit(agent_id, key, await _body(request))
+        status, document = await self._submissions.submit(agent_id, key, await _body(request), traceparent)
         return _json(document, status)
 
     async def order(self, request: Request) -> Response:

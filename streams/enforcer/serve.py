@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from streams.client.link import OrderLink
     from streams.settings import Settings
+    from streams.telemetry.tracing import Tracing
 
 _CONCURRENT_MAX: Final = 2_000
 _PROBE_S: Final = 1.0
@@ -76,10 +77,16 @@ def run_enforcer(settings: Settings) -> None:
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
-    uvloop.run(_serve(settings))
+    if not settings.otlp_endpoint:
+        uvloop.run(_serve(settings, None))
+        return
+    from streams.telemetry.tracing import open_tracing  # noqa: PLC0415 - an extra: who does not trace needs it not
+
+    with open_tracing(settings, "enforcer") as tracing:
+        uvloop.run(_serve(settings, tracing))
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, tracing: Tracing | None) -> None:
     folder = settings.home / "agents"
     agents = settings.enforcer_agents or tuple(sorted(path.name for path in folder.glob("*/")))
     if not agents:
@@ -100,7 +107,7 @@ async def _serve(settings: Settings) -> None:
         await asyncio.to_thread(link.stop)
 
     metrics = EnforcerMetrics()
-    enforcer = Enforcer(Identities(settings.pki, chains), submissions, view, ready, metrics.note)
+    enforcer = Enforcer(Identities(settings.pki, chains), submissions, view, ready, metrics.note, tracing)
     context = _context(settings, chains)
     config = uvicorn.Config(
         build_app(enforcer, stop),

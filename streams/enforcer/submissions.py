@@ -94,7 +94,7 @@ class Submissions:
         self._by_id: dict[tuple[str, str], Submission] = {}
         self.figures = {agent_id: AgentFigures() for agent_id in signers}
 
-    async def submit(self, agent_id: str, key: str, body: bytes) -> tuple[int, dict[str, Any]]:
+    async def submit(self, agent_id: str, key: str, body: bytes, traceparent: str = "") -> tuple[int, dict[str, Any]]:
         """Return the status and document that answer a request; the same for the same key and body.
 
         Raises: ProblemError where the request itself does not hold.
@@ -116,7 +116,7 @@ class Submissions:
         figures = self.figures[agent_id]
         figures.requests += 1
         try:
-            status, document = 200, await self._decide(submission, figures)
+            status, document = 200, await self._decide(submission, figures, traceparent)
         except ProblemError as error:
             status, document = error.status, error.body() | {"cl_ord_id": order.cl_ord_id}
             if error.problem in _NOT_SENT or error.members.get("sent") is False:
@@ -132,10 +132,10 @@ class Submissions:
         """Return an order of this bot that was sent here."""
         return self._by_id.get((agent_id, cl_ord_id))
 
-    async def _decide(self, submission: Submission, figures: AgentFigures) -> dict[str, Any]:
+    async def _decide(self, submission: Submission, figures: AgentFigures, traceparent: str) -> dict[str, Any]:
         """Send the order and wait; return the approval. Raises: ProblemError for everything else."""
         started_s = asyncio.get_running_loop().time()
-        future = self._link_send(await self._signed(submission.order))
+        future = self._link_send(await self._signed(submission.order, traceparent))
         waiting = asyncio.wrap_future(future)
         left_s = self._timeout_s - CLOCK_TOLERANCE_S - (asyncio.get_running_loop().time() - started_s)
         await asyncio.wait([waiting], timeout=max(0.0, left_s))
@@ -208,10 +208,12 @@ class Submissions:
                 Problem.CLUSTER_UNAVAILABLE, str(error), sent=False, decision=Decision.REJECTED
             ) from None
 
-    async def _signed(self, order: Order) -> WireMessage:
+    async def _signed(self, order: Order, traceparent: str = "") -> WireMessage:
         signer = self._signers[order.agent_id]
         try:
-            return await asyncio.to_thread(sign_order, order, signer) if signer.waits else sign_order(order, signer)
+            if signer.waits:
+                return await asyncio.to_thread(sign_order, order, signer, traceparent=traceparent)
+            return sign_order(order, signer, traceparent=traceparent)
         except SignerUnavailableError as error:
             raise ProblemError(Problem.SIGNER_UNAVAILABLE, str(error)) from None
 

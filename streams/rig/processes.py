@@ -44,6 +44,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "PORTCULLIS_SESSION_TIMEOUT_MS": str(settings.session_timeout_ms),
         "PORTCULLIS_METRICS_PORT": str(settings.metrics_port),
         "PORTCULLIS_LOG_FORMAT": settings.log_format,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": settings.otlp_endpoint,
         "PORTCULLIS_ENFORCER_HOST": settings.enforcer_host,
         "PORTCULLIS_ENFORCER_PORT": str(settings.enforcer_port),
         "PORTCULLIS_ENFORCER_AGENTS": ",".join(settings.enforcer_agents),

@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 _AVRO: Final = "application/vnd.apache.avro;version=1.9.0"
 _BYTES: Final = "application/octet-stream"
 # Headers that a topic's messages carry besides the CloudEvents attributes; all are bytes.
+_TRACE: Final = {"traceparent": "W3C Trace Context of the sender's span, where it traces."}
 _HEADERS: Final = {
     "orders.requested": {
         "signature": "ECDSA P-256 with SHA-256 (DER) over the DSSE encoding of the Avro body.",
         "x5t#S256": "SHA-256 of the bot's certificate (DER).",
+        **_TRACE,
     },
+    "orders.rejected": _TRACE,
     "orders.approved": {
+        **_TRACE,
         "tlog-proof": "Inclusion proof of the decision's audit event, with the signed checkpoint.",
         "audit-head": "The event's first bytes: head and verdict together are the leaf.",
     },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ SIGNATURE: Final = "signature"
 THUMBPRINT: Final = "x5t#S256"
 TLOG_PROOF: Final = "tlog-proof"
 AUDIT_HEAD: Final = "audit-head"
+TRACEPARENT: Final = "traceparent"
 DEAD_LETTER_REASON: Final = "dead-letter-reason"
 DEAD_LETTER_TEXT: Final = "dead-letter-text"
 SOURCE_TOPIC: Final = "source-topic"
@@ -21,6 +23,8 @@ SOURCE_OFFSET: Final = "source-offset"
 Header = tuple[str, bytes]
 
 _AVRO: Final = b"application/avro"
+# Source: W3C Trace Context, version 00; all zeros name nothing.
+_TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 # What a dead letter keeps of the headers as received: the record must fit into its topic.
 _KEPT_HEADERS_MAX: Final = 32
 _KEPT_BYTES_MAX: Final = 64 * 1024
@@ -40,6 +44,12 @@ def find_headers(headers: Sequence[Header], first: str, second: str) -> tuple[by
 def find_header(headers: Iterable[Header], name: str) -> bytes:
     """Return the first header of this name, or no bytes."""
     return next((value or b"" for found, value in headers if found == name), b"")
+
+
+def traceparent_of(value: bytes) -> str:
+    """Return a header's value where it is a W3C traceparent, else nothing: it is not signed, and anybody's text."""
+    text = value.decode("latin-1")
+    return text if _TRACEPARENT.fullmatch(text) else ""
 
 
 def cloud_event(event_type: str, source: str, event_id: str) -> tuple[Header, ...]:

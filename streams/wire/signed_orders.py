@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from streams.wire.avro import body_of
-from streams.wire.headers import SIGNATURE, THUMBPRINT, Header
+from streams.wire.headers import SIGNATURE, THUMBPRINT, TRACEPARENT, Header
 from streams.wire.messages import encode_order
 from streams.wire.signatures import ORDER_TYPE, sign
 
@@ -68,11 +68,18 @@ class WireMessage:
     headers: tuple[Header, ...]
 
 
-def sign_order(order: Order, signer: OrderSigner, *, certificate_sha256: bytes | None = None) -> WireMessage:
-    """Return an order as a record signed by `signer`, under another certificate's name where one is given."""
+def sign_order(
+    order: Order, signer: OrderSigner, *, certificate_sha256: bytes | None = None, traceparent: str = ""
+) -> WireMessage:
+    """Return an order as a record signed by `signer`, under another certificate's name where one is given.
+
+    `traceparent` (W3C Trace Context) goes with it as a header, so that the gate's span joins the sender's trace.
+    """
     value = encode_order(order)
-    headers = (
+    headers: tuple[Header, ...] = (
         (SIGNATURE, signer.sign(ORDER_TYPE, body_of(value))),
         (THUMBPRINT, certificate_sha256 or signer.thumbprint),
     )
+    if traceparent:
+        headers += ((TRACEPARENT, traceparent.encode()),)
     return WireMessage(order.agent_id.encode(), value, headers)

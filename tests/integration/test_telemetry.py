@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import urllib.error
 import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
+from queue import Queue
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client.parser import text_string_to_metric_families
 
 from streams.client import connect
@@ -51,10 +55,35 @@ def samples(port: int) -> dict[str, float]:
     return found
 
 
+class Receiver(BaseHTTPRequestHandler):
+    """Takes spans by OTLP over HTTP."""
+
+    spans: ClassVar[Queue[Any]] = Queue()
+
+    def do_POST(self) -> None:
+        assert self.path == "/v1/traces"
+        request = ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["content-length"])))
+        for resource in request.resource_spans:
+            for scope in resource.scope_spans:
+                for span in scope.spans:
+                    self.spans.put(span)
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
 @pytest.fixture(scope="module")
 def floor(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    with open_floor(tmp_path_factory.mktemp("telemetry"), kafka, metrics_port=free_port()) as settings:
-        yield settings
+    with pytest.MonkeyPatch.context() as patch, ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as receiver:
+        patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")  # ms; 5 s by default
+        threading.Thread(target=receiver.serve_forever, daemon=True).start()
+        folder, endpoint = tmp_path_factory.mktemp("telemetry"), f"http://127.0.0.1:{receiver.server_port}"
+        with open_floor(folder, kafka, metrics_port=free_port(), otlp_endpoint=endpoint) as settings:
+            yield settings
+        receiver.shutdown()
 
 
 def test_a_worker_counts_what_it_decides(floor: Settings) -> None:
@@ -70,6 +99,16 @@ def test_a_worker_counts_what_it_decides(floor: Settings) -> None:
     assert found["portcullis_log_leaves"] >= 3
     assert found["portcullis_checkpoint_age_seconds"] < 600
     assert found["portcullis_consumer_lag_records"] == 0
+
+
+def test_a_worker_tells_its_part_of_a_trace_by_otlp(floor: Settings) -> None:
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    with connect(floor, BOT) as bot:
+        bot.submit(small_order(BOT), timeout_s=60, traceparent=f"00-{trace}-b7ad6b7169203331-01")
+    span = Receiver.spans.get(timeout=60)
+    assert (span.name, span.trace_id.hex(), span.parent_span_id.hex()) == ("decide order", trace, "b7ad6b7169203331")
+    told = {attribute.key: attribute.value.string_value for attribute in span.attributes}
+    assert (told["portcullis.agent_id"], told["portcullis.decision"]) == (BOT, "APPROVED")
 
 
 def test_dashboards_and_alerts_use_names_that_exist(floor: Settings) -> None:
