@@ -11,7 +11,7 @@ from streams.bench.contestants import PeerProcess, Portcullis
 from streams.bench.gauge import peak_rss_mb
 from streams.bench.ground import open_cluster, open_field
 from streams.bench.material import prepare
-from streams.bench.measuring import Cost, Measuring, Steady
+from streams.bench.measuring import RESTART_ORDERS, Cost, Measuring, Steady
 from streams.bench.offline import OfflineLane
 from streams.bench.transaction import empty_transaction_ms
 
@@ -72,7 +72,7 @@ def run_bench(settings: Settings, options: BenchOptions, tell: Callable[[str], N
     """
     folder = settings.home / "bench"
     # A day's load of heavy work is not known before; what is not sent costs only the signing.
-    total = options.orders + round(options.rate * options.seconds) + round(2 * options.orders) + 100
+    total = options.orders + round(options.rate * options.seconds) + round(2 * options.orders) + RESTART_ORDERS
     material = prepare(folder / f"material-{options.bots}", bots=options.bots, orders=total, processes=2, tell=tell)
     figures: defaultdict[str, Figures] = defaultdict(Figures)
     empty_ms: list[float] = []
@@ -106,7 +106,8 @@ def _measure(field_: Field, name: str, options: BenchOptions, figures: Figures) 
             figures.backlog.append(backlog)
             figures.light.append(measuring.steady(options.rate, options.seconds))
             heavy = _HEAVY_SHARE * backlog.orders_per_second
-            seconds = min(options.seconds, (field_.material.orders - measuring.sent) / heavy)
+            left = field_.material.orders - measuring.sent - RESTART_ORDERS
+            seconds = min(options.seconds, left / heavy)
             figures.heavy.append(measuring.steady(heavy, seconds))
         figures.rss_mb.append(peak_rss_mb(contestant.pids))
         if isinstance(contestant, Portcullis):

@@ -22,7 +22,7 @@ _WARM_SHARE: Final = 0.1
 _SAMPLE_S: Final = 0.02
 _SLOWEST_PER_S: Final = 100
 _START_S: Final = 60.0
-_RESTART_ORDERS: Final = 100
+RESTART_ORDERS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +69,10 @@ class Measuring:
     def restart_s(self, contestant: Portcullis) -> float:
         """Kill the workers, let orders wait, and return how long it takes from the start to all of their verdicts."""
         contestant.kill()
-        self.field.wait_for_end(self.field.sending(self.sent, _RESTART_ORDERS), "sender", _START_S)
+        self.field.wait_for_end(self.field.sending(self.sent, RESTART_ORDERS), "sender", _START_S)
         began_s = time.monotonic()
         contestant.start_again()
-        self._follow(_RESTART_ORDERS, warm_share=0.0)
+        self._follow(RESTART_ORDERS, warm_share=0.0)
         return time.monotonic() - began_s
 
     def steady(self, rate: float, seconds: float) -> Steady:
