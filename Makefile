@@ -22,6 +22,7 @@ setup: .venv/.ready ## Install everything: Python packages, the broker's jars
 .venv/.ready: uv.lock pyproject.toml infra/kafka/pom.xml
 	@if [ ! -x "$(UV)" ]; then $(MAKE) --no-print-directory .portcullis/uv/bin/uv; fi
 	@UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never $(UV) sync --quiet --frozen $(foreach extra,$(EXTRAS),--extra $(extra))
+	@.venv/bin/python -m compileall -q streams
 	@$(RUN) broker install
 	@touch $@
 

@@ -42,7 +42,7 @@ def test_waits_longer_under_load_and_shorter_when_there_is_cpu_to_spare(clock_ti
     assert wait_ms(clock) == 10
     load(clock, clock_time, busy=1.2, seconds=10)
     assert wait_ms(clock) == 80
-    load(clock, clock_time, busy=0.6, seconds=10)
+    load(clock, clock_time, busy=0.7, seconds=10)
     assert wait_ms(clock) == 80
     load(clock, clock_time, busy=0.2, seconds=10)
     assert wait_ms(clock) == 10

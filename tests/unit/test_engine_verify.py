@@ -44,14 +44,14 @@ def test_urgent_work_overtakes() -> None:
     all_submitted = threading.Event()
 
     async def body(pool: VerifyPool) -> None:
-        first = pool.submit(lambda _: all_submitted.wait(), range(5), urgency=2)
-        orders = [pool.submit(done.append, ["order"] * 5, urgency=2) for _ in range(3)]
-        command = pool.submit(done.append, ["command"] * 5, urgency=0)
+        first = pool.submit(lambda _: all_submitted.wait(), range(10), urgency=2)
+        orders = [pool.submit(done.append, ["order"] * 10, urgency=2) for _ in range(3)]
+        command = pool.submit(done.append, ["command"] * 10, urgency=0)
         all_submitted.set()
         await asyncio.gather(first, command, *orders)
 
     run(body)
-    assert done == ["command"] * 5 + ["order"] * 15
+    assert done == ["command"] * 10 + ["order"] * 30
 
 
 @pytest.mark.parametrize("records", [1, 10])
@@ -71,7 +71,7 @@ def test_cancelled_work_is_not_begun() -> None:
     all_submitted = threading.Event()
 
     async def body(pool: VerifyPool) -> None:
-        first = pool.submit(lambda _: all_submitted.wait(), range(5), urgency=0)
+        first = pool.submit(lambda _: all_submitted.wait(), range(10), urgency=0)
         pool.submit(done.append, range(10), urgency=0).cancel()
         all_submitted.set()
         await first
