@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from streams.archive.objects import EVENTS, NO_AGENT, agent_of, read_archived
+from streams.audit.proof import ProofVerifier
 from streams.core.errors import PortcullisError
 from streams.wire.decisions import decode_audit_event
 
@@ -37,14 +38,16 @@ def check_archive(store: ObjectStore, log_origin: str, keys: Callable[[str], Seq
     """Read every object. Raises: StoreError where the store does not answer."""
     found: defaultdict[str, set[int]] = defaultdict(set)
     sizes: defaultdict[str, int] = defaultdict(int)
+    proofs: dict[str, ProofVerifier] = {}
     problems: list[str] = []
     objects = 0
     for name in store.names(EVENTS):
         objects += 1
         lane = name.rpartition("/")[2].partition("-")[0]
         try:
-            verifiers = [key.verifier for key in keys(f"{log_origin}/{lane}")]
-            leaf, inclusion = read_archived(store.get(name) or b"", verifiers)
+            if lane not in proofs:
+                proofs[lane] = ProofVerifier(key.verifier for key in keys(f"{log_origin}/{lane}"))
+            leaf, inclusion = read_archived(store.get(name) or b"", proofs[lane])
             event, _ = decode_audit_event(leaf)
         except PortcullisError as error:
             problems.append(f"{name}: {error}")

@@ -8,17 +8,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from streams.audit.proof import ProofFormatError, TlogProof, verify_proof
+from streams.audit.proof import ProofFormatError, TlogProof
 from streams.core.documents import NAME
 from streams.wire.avro import DecodeError
 from streams.wire.decisions import decode_audit_event
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
-    from streams.audit.proof import Inclusion
+    from streams.audit.proof import Inclusion, ProofVerifier
     from streams.audit.segments import Segment
-    from streams.wire.note import Verifier
 
 EVENTS: Final = "agent-events/"
 NO_AGENT: Final = "_none"
@@ -42,7 +41,7 @@ def agent_of(leaf: bytes) -> str:
     return name if NAME.fullmatch(name) and set(name) != {"."} and name != NO_AGENT else ""
 
 
-def read_archived(data: bytes, verifiers: Iterable[Verifier]) -> tuple[bytes, Inclusion]:
+def read_archived(data: bytes, proofs: ProofVerifier) -> tuple[bytes, Inclusion]:
     """Return the leaf of an archived object and where the log has it.
 
     Raises: PortcullisError where the object does not prove itself.
@@ -50,4 +49,4 @@ def read_archived(data: bytes, verifiers: Iterable[Verifier]) -> tuple[bytes, In
     proof = TlogProof.parse(data)
     if proof.extra is None:
         raise ProofFormatError("archived event: the leaf as extra data required")
-    return proof.extra, verify_proof(proof.extra, replace(proof, extra=None).encode(), verifiers)
+    return proof.extra, proofs.verify(proof.extra, replace(proof, extra=None).encode())

@@ -16,6 +16,7 @@ from streams.core.merkle import HASH_BYTES
 from streams.wire.note import Signer
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from random import Random
 
     from streams.rig.evidence import Evidence, LogCopy
@@ -111,7 +112,7 @@ def checkpoint_of(note: bytes) -> Checkpoint:
 @contextmanager
 def change_log(evidence: Evidence, rng: Random, kind: str) -> Iterator[Mutation]:
     """Change a log as the topics have it: one leaf, one checkpoint, or all of both from a place on."""
-    number, log = _any_log(evidence, rng)
+    number, log = any_log(evidence, rng)
     leaves, notes = log.leaves, log.notes
     check = partial(evidence.check_log, number)
     if kind in ("flip", *LIST_CHANGES):
@@ -140,67 +141,44 @@ def change_log(evidence: Evidence, rng: Random, kind: str) -> Iterator[Mutation]
 
 
 @contextmanager
-def change_warehouse(evidence: Evidence, rng: Random, kind: str) -> Iterator[Mutation]:
-    """Change a log's rows: a column of one, its leaf, or which rows there are."""
-    number, log = _any_log(evidence, rng)
-    rows = log.rows
-    place = place_for(kind, rows, rng)
-    what = f"log {number} leaf {place}"
-    if kind in LIST_CHANGES:
-        log.rows = LIST_CHANGES[kind](rows, place)
-    else:
-        leaf, row = rows[place]
-        if kind == "flip":
-            changed = (flipped(leaf, rng), row)
-        else:
-            column = rng.choice(sorted(row))
-            what += f" {column}"
-            changed = (leaf, {**row, column: _edited(row[column])})
-        log.rows = [*rows[:place], changed, *rows[place + 1 :]]
-    check = partial(evidence.check_log, number)
-    try:
-        yield Mutation(Target.WAREHOUSE, kind, what, check, (number, first_wrong(kind, place)))
-    finally:
-        log.rows = rows
-
-
-@contextmanager
 def change_archive(evidence: Evidence, rng: Random, kind: str) -> Iterator[Mutation]:
-    """Change one object of the archive, or what is under two names."""
-    archive = evidence.archive
-    name, other = rng.sample(sorted(archive), 2)
-    data, second = archive[name], archive[other]
+    """Change one object of the archive, or what is under two names: files, as the folder's owner could."""
+    name, other = rng.sample(evidence.archived, 2)
+    path, second = evidence.archive / name, evidence.archive / other
+    kept = {each: each.read_bytes() for each in (path, second)}
+    data = kept[path]
     if kind == "drop":
-        del archive[name]
+        path.unlink()
     elif kind == "swap":
-        archive[name], archive[other] = second, data
+        _overwrite(path, kept[second])
+        _overwrite(second, data)
     else:
-        archive[name] = {
+        made = {
             "flip": lambda: flipped(data, rng),
-            "repeat": lambda: second,
+            "repeat": lambda: kept[second],
             "truncate": lambda: data[: rng.randrange(len(data))],
             "re-sign": lambda: _resigned_object(data),
         }[kind]()
+        _overwrite(path, made)
+    lane, _, index = path.name.partition("-")
+    texts = (name, f"log {evidence.origin}/{lane} leaf {index}")
     try:
-        yield Mutation(Target.ARCHIVE, kind, name, partial(evidence.check_archive, (name, other)), texts=(name,))
+        yield Mutation(Target.ARCHIVE, kind, name, evidence.check_archive, texts=texts)
     finally:
-        archive[name], archive[other] = data, second
+        for each, sound in kept.items():
+            _overwrite(each, sound)
 
 
-def _any_log(evidence: Evidence, rng: Random) -> tuple[int, LogCopy]:
+def _overwrite(path: Path, data: bytes) -> None:
+    if path.exists():
+        path.chmod(0o644)
+    path.write_bytes(data)
+
+
+def any_log(evidence: Evidence, rng: Random) -> tuple[int, LogCopy]:
+    """Return a log that has more than one leaf."""
     number = rng.choice([number for number, log in evidence.logs.items() if len(log.leaves) > 1])
     return number, evidence.logs[number]
-
-
-def _edited(value: Any) -> Any:  # noqa: ANN401 - any column's value
-    """Return another value of the same type."""
-    if isinstance(value, bool | None):
-        return b"x" if value is None else not value
-    if isinstance(value, int | float):
-        return value + 1
-    if isinstance(value, bytes):
-        return value + b"0"
-    return {**value, b"x": b"y"} if isinstance(value, dict) else [*value, b"x"]
 
 
 def _resigned_object(data: bytes) -> bytes:
@@ -208,7 +186,6 @@ def _resigned_object(data: bytes) -> bytes:
     return TlogProof(proof.index, proof.path, resigned(proof.checkpoint_note), proof.extra).encode()
 
 
-# Kinds of change, by where they are made; those of a batch are in `streams.rig.batch_mutations`.
+# Kinds of change, by where they are made; others are in `streams.rig.batch_mutations` and `warehouse_mutations`.
 LOG_KINDS: Final = ("flip", *LIST_CHANGES, "flip checkpoint", "re-sign", "fork")
-WAREHOUSE_KINDS: Final = ("edit", "flip", *LIST_CHANGES)
 ARCHIVE_KINDS: Final = ("flip", "drop", "swap", "repeat", "truncate", "re-sign")

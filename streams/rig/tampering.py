@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,30 +16,28 @@ from streams.names import Topic
 from streams.reports.export import BatchRange
 from streams.reports.layout import KEY_NAME
 from streams.rig.batch_mutations import KINDS, change_batch
-from streams.rig.batching import FOREVER_US, batch_keys, write_batch
+from streams.rig.batching import FOREVER_US, write_batch
 from streams.rig.demo import DemoOptions, play_all
-from streams.rig.evidence import Evidence, LogCopy, archive_of
+from streams.rig.evidence import Evidence, LogCopy, write_archive
 from streams.rig.mutations import (
     ARCHIVE_KINDS,
     LOG_KINDS,
-    WAREHOUSE_KINDS,
     Target,
     change_archive,
     change_log,
-    change_warehouse,
 )
 from streams.rig.stage import open_stage
 from streams.rig.storing import store_the_rest
+from streams.rig.warehouse_mutations import WAREHOUSE_KINDS, WarehouseTable, change_warehouse
 from streams.sim.fleet import fleet
 from streams.sim.tape import BUNDLED_TAPE, read_tape
-from streams.warehouse.columns import read_rows
 from streams.warehouse.connection import connect
-from streams.warehouse.logs import WarehouseLogs
 from streams.wire import devpki
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from streams.rig.mutations import Mutation
     from streams.rig.stage import Stage
@@ -72,6 +72,14 @@ class TamperResult:
     not_found: list[str] = field(default_factory=list)
     not_named: list[str] = field(default_factory=list)
 
+    def add(self, other: TamperResult) -> None:
+        """Count another's changes too."""
+        for name in ("mutations", "found", "named"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.targets += other.targets
+        self.not_found += other.not_found
+        self.not_named += other.not_named
+
     @property
     def missed(self) -> int:
         """How many changes nobody noticed."""
@@ -95,6 +103,8 @@ class TamperResult:
 def run_tamper(settings: Settings, count: int, seed: int, tell: Callable[[str], None]) -> TamperResult:
     """Let bots trade on a broker of its own, copy what that leaves, and change the copies.
 
+    The batch, which is half of the work, is changed in a process of its own.
+
     Raises: TamperError where the copies do not hold as they are.
     """
     ticks, bots = list(read_tape(BUNDLED_TAPE)), fleet(_BOTS)
@@ -103,18 +113,44 @@ def run_tamper(settings: Settings, count: int, seed: int, tell: Callable[[str], 
         tell("Letting bots trade ...")
         play_all(stage, ticks, options, lambda _: None)
         tell("Copying log, warehouse, batch and archive ...")
-        evidence = collect(stage)
-    return tamper(evidence, count, seed, tell)
+        ours = stage.settings
+        store_the_rest(ours)
+        logs = {number: _copy_of(stage, number) for number in range(stage.partitions)}
+    context = multiprocessing.get_context("spawn")
+    with (
+        ProcessPoolExecutor(1, mp_context=context) as pool,
+        closing(connect(ours.warehouse)) as writer,
+        closing(connect(ours.warehouse)) as admin,
+    ):
+        folder = ours.home / "report"
+        write_batch(ours, writer, BatchRange(0, FOREVER_US), folder)
+        write_archive(logs, ours.home / "archive")
+        evidence = replace(evidence_of(ours, logs, folder), table=WarehouseTable(admin))
+        result = TamperResult()
+        in_batch = [change for change in CHANGES if change[0] is Target.BATCH]
+        batches = count * len(in_batch) // len(CHANGES)
+        beside = pool.submit(_tamper_batch, ours, logs, folder, batches, seed)
+        others = [change for change in CHANGES if change[0] is not Target.BATCH]
+        result.add(tamper(evidence, others, count - batches, seed, tell))
+        result.add(beside.result())
+    return result
 
 
-def tamper(evidence: Evidence, count: int, seed: int, tell: Callable[[str], None]) -> TamperResult:
+def _tamper_batch(settings: Settings, logs: dict[int, LogCopy], folder: Path, count: int, seed: int) -> TamperResult:
+    changes = [change for change in CHANGES if change[0] is Target.BATCH]
+    return tamper(evidence_of(settings, logs, folder), changes, count, seed, lambda _: None)
+
+
+def tamper(
+    evidence: Evidence, changes: Sequence[Change], count: int, seed: int, tell: Callable[[str], None]
+) -> TamperResult:
     """Make so many single changes, one after the other, kinds in turn, places by the seed."""
-    problems = [*_everything(evidence)]
+    problems = [*_everything(evidence, {target for target, _, _ in changes})]
     if problems:
         raise TamperError(f"the copy does not hold before any change: {problems[0]}")
     rng, result = Random(seed), TamperResult()  # noqa: S311 - which record is changed
     for number in range(count):
-        target, kind, change = CHANGES[number % len(CHANGES)]
+        target, kind, change = changes[number % len(changes)]
         with change(evidence, rng, kind) as mutation:
             found = mutation.check()
         result.mutations += 1
@@ -132,33 +168,27 @@ def tamper(evidence: Evidence, count: int, seed: int, tell: Callable[[str], None
     return result
 
 
-def collect(stage: Stage) -> Evidence:
-    """Copy what a run left: topics, warehouse, and the batch and archive that follow from them."""
-    settings = stage.settings
-    store_the_rest(settings)
-    with closing(connect(settings.warehouse)) as warehouse:
-        stored = WarehouseLogs(warehouse, stage.partitions)
-        logs = {
-            number: LogCopy(
-                f"{settings.log_origin}/{number}",
-                _values(stage, Topic.AUDIT_EVENTS, number),
-                _values(stage, Topic.AUDIT_CHECKPOINTS, number),
-                list(read_rows(warehouse, number)),
-                [note for _, note in stored.checkpoints(number)],
-            )
-            for number in range(stage.partitions)
-        }
-        folder = stage.folder / "report"
-        write_batch(settings, warehouse, BatchRange(0, FOREVER_US), folder)
+def evidence_of(settings: Settings, logs: dict[int, LogCopy], batch: Path) -> Evidence:
+    """Return what a run left, with the keys of its PKI; the archive is beside the batch."""
+    pki = settings.pki
+    signers = {number: devpki.log_signer(pki, log.origin) for number, log in logs.items()}
+    keys = tuple(signer.verifier for signer in signers.values())
+    report = devpki.report_signer(pki, KEY_NAME)
     return Evidence(
+        origin=settings.log_origin,
         logs=logs,
-        batch=folder,
-        archive=archive_of(logs),
-        keys=stage.verifiers(),
-        batch_keys=batch_keys(stage),
-        signers={number: devpki.log_signer(settings.pki, log.origin) for number, log in logs.items()},
-        report_signer=devpki.report_signer(settings.pki, KEY_NAME),
+        batch=batch,
+        archive=batch.parent / "archive",
+        keys=keys,
+        batch_keys=(report.verifier, *keys),
+        signers=signers,
+        report_signer=report,
     )
+
+
+def _copy_of(stage: Stage, number: int) -> LogCopy:
+    events, checkpoints = (_values(stage, topic, number) for topic in (Topic.AUDIT_EVENTS, Topic.AUDIT_CHECKPOINTS))
+    return LogCopy(f"{stage.settings.log_origin}/{number}", events, checkpoints)
 
 
 def _values(stage: Stage, topic: Topic, number: int) -> list[bytes]:
@@ -169,8 +199,13 @@ def _values(stage: Stage, topic: Topic, number: int) -> list[bytes]:
     return [record.value for record in records]
 
 
-def _everything(evidence: Evidence) -> Iterable[str]:
-    for number in evidence.logs:
-        yield from evidence.check_log(number)
-    yield from evidence.check_batch()
-    yield from evidence.check_archive(sorted(evidence.archive))
+def _everything(evidence: Evidence, targets: set[Target]) -> Iterator[str]:
+    checks: dict[Target, Callable[[], list[str]]] = {
+        Target.LOG: lambda: [problem for number in evidence.logs for problem in evidence.check_log(number)],
+        Target.WAREHOUSE: lambda: [problem for number in evidence.logs for problem in evidence.check_rows(number)],
+        Target.BATCH: evidence.check_batch,
+        Target.ARCHIVE: evidence.check_archive,
+    }
+    for target, check in checks.items():
+        if target in targets:
+            yield from check()

@@ -16,7 +16,7 @@ from streams.archive.holds import extend, set_hold
 from streams.archive.objects import agent_of, archived, read_archived
 from streams.archive.running import open_store
 from streams.archive.store import FolderStore, ObjectDiffersError, StoreError, WrongStoreError
-from streams.audit.proof import ProofFormatError
+from streams.audit.proof import ProofFormatError, ProofVerifier
 from streams.audit.segments import Leaf, LogFollower, Position, Segment
 from streams.core.merkle import MerkleError
 from streams.wire.decisions import decode_audit_event, encode_audit_head
@@ -24,6 +24,7 @@ from streams.wire.log_keys import Generation, LogKey
 from tests.made_log import make_log
 
 LOG = make_log(0, 20)
+PROOFS = ProofVerifier([LOG.signer.verifier])
 KEYS = [LogKey(LOG.signer.verifier, Generation(1, 0, None))]
 ORIGIN = LOG.origin.rpartition("/")[0]
 
@@ -86,13 +87,13 @@ def test_each_object_proves_itself() -> None:
     found = [item for segment in segments() for item in archived(0, segment)]
     assert [name for _, name, _ in found][:2] == ["agent-events/bot-0-0/0-0", "agent-events/bot-0-1/0-1"]
     for index, (_, _, data) in enumerate(found):
-        leaf, inclusion = read_archived(data, [LOG.signer.verifier])
+        leaf, inclusion = read_archived(data, PROOFS)
         assert (leaf, inclusion.index) == (LOG.leaves[index], index)
     with pytest.raises(MerkleError):
-        read_archived(found[0][2].replace(b"index 0", b"index 1"), [LOG.signer.verifier])
+        read_archived(found[0][2].replace(b"index 0", b"index 1"), PROOFS)
     head, _, rest = found[0][2].partition(b"extra ")
     with pytest.raises(ProofFormatError, match="the leaf as extra data"):
-        read_archived(head + rest.partition(b"\n")[2], [LOG.signer.verifier])
+        read_archived(head + rest.partition(b"\n")[2], PROOFS)
 
 
 @pytest.mark.parametrize("name", ["", "..", ".", "a/b", "../../etc", "_none", "a" * 65])
