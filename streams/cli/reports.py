@@ -68,7 +68,8 @@ def verify_command(
     folder: Annotated[Path, typer.Argument(help="The batch's folder.", exists=True, file_okay=False)],
     *,
     keys: Annotated[
-        Path | None, typer.Option("--keys", help="Public keys, one verifier key per line; default: the local PKI's.")
+        Path | None,
+        typer.Option("--keys", help="Public keys, as `audit keys` writes them; default: the local PKI's."),
     ] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write a summary for people to this file.")] = None,
     as_json: JsonOption = False,
@@ -85,7 +86,8 @@ def verify_command(
     settings = load_settings()
     trusted = read_keys(keys) if keys is not None else local_keys(settings.pki, folder)
     lists = load_lists(None if settings.dti_list == Path() else settings.dti_list)
-    report = verify_batch(folder, trusted, lists)
+    spans = {key.verifier: key.generation for key in trusted}
+    report = verify_batch(folder, list(spans), lists, spans)
     if html is not None:
         html.write_text(summary_page(report, str(folder)))
     finish(report.as_dict(), ok=report.verified, as_json=as_json, show=lambda console: _show_report(console, report))

@@ -42,6 +42,8 @@ class Asked:
 class CheckedSection:
     """What a section turned out to be: the trees at the sizes asked for and at its end; problems, each of a file.
 
+    With each tree goes when its last leaf happened (microseconds UTC, -1 where nobody can say).
+
     ``differing`` says at which leaf a record file parts from what the leaves say, by file, and ``differing_columns``
     at which a Parquet file does.
     """
@@ -49,7 +51,7 @@ class CheckedSection:
     extent: Extent
     leaves: int
     records: int
-    trees: tuple[tuple[int, Frontier], ...]
+    trees: tuple[tuple[int, Frontier, int], ...]
     local: Frontier
     registrations: tuple[tuple[int, bytes], ...]
     problems: tuple[str, ...]
@@ -92,7 +94,7 @@ class SectionChecker:
         trees, tree, done = [], asked.before, 0
         for size in asked.sizes:
             tree, done = tree.extend(read.hashes[done : size - extent.start]), size - extent.start
-            trees.append((size, tree))
+            trees.append((size, tree, read.times_us[done - 1] if done <= len(leaves) else -1))
         return CheckedSection(
             extent,
             len(leaves),

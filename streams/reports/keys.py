@@ -8,19 +8,21 @@ import orjson
 
 from streams.reports.layout import KEY_NAME, MANIFEST, BatchError
 from streams.wire import devpki
-from streams.wire.log_keys import log_keys
-from streams.wire.note import Verifier
+from streams.wire.log_keys import Generation, LogKey, log_keys, parse_keys
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def read_keys(path: Path) -> tuple[Verifier, ...]:
-    """Return the public keys of a file, one verifier key per line. Raises: NoteError where one is malformed."""
-    return tuple(Verifier.parse(line) for line in path.read_text().split() if line)
+def read_keys(path: Path) -> tuple[LogKey, ...]:
+    """Return the public keys of a file, one a line, as `audit keys` writes them or verifier keys alone.
+
+    Raises: NoteError or ValueError where a line is none.
+    """
+    return tuple(parse_keys(path.read_text()))
 
 
-def local_keys(pki: Path, folder: Path) -> tuple[Verifier, ...]:
+def local_keys(pki: Path, folder: Path) -> tuple[LogKey, ...]:
     """Return the local PKI's public keys for a batch: the report key, and those of the logs that it names.
 
     Raises: BatchError where the manifest cannot be read.
@@ -30,5 +32,5 @@ def local_keys(pki: Path, folder: Path) -> tuple[Verifier, ...]:
         origins = [str(log["origin"]) for log in manifest["logs"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BatchError(f"{MANIFEST}: cannot be read ({error})") from None
-    logs = (key.verifier for origin in origins for key in log_keys(pki, origin))
-    return (devpki.report_signer(pki, KEY_NAME).verifier, *logs)
+    logs = (key for origin in origins for key in log_keys(pki, origin))
+    return (LogKey(devpki.report_signer(pki, KEY_NAME).verifier, Generation(1, 0, None)), *logs)

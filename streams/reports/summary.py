@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # What a verification goes through; see `streams.reports.verify`.
 CHECKED: Final = (
     "The manifest is signed by the report key, has its form, and names every file with its digest.",
-    "Each checkpoint is signed by its log, and no two of one size differ.",
+    "Each checkpoint is signed by its log, in the time in which the key counts, and no two of one size differ.",
     "The leaves, put together with the tree before them, give the root that each checkpoint signs.",
     "Each leaf in the range makes its records, these and no others, in their order; each fits its schema.",
     "No leaf in the range is left out; the leaf before the first record is shown to be outside.",

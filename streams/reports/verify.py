@@ -1,7 +1,8 @@
 """Checking a batch off-line: needs the folder and public keys, neither Kafka nor ClickHouse nor us.
 
 1. The manifest is signed by the report key, has its form, and names every file with its digest.
-2. Each checkpoint is signed by its log, and no two of one size differ.
+2. Each checkpoint is signed by its log, with a key that counted when its last leaf happened, and no two of one size
+   differ.
 3. The leaves, put together with the frontier before them, give the root that each checkpoint signs.
 4. Each leaf in the range makes its records, these and no others, in their order; each record fits its schema.
 5. No leaf in the range is left out; the leaf before the first record is shown to be outside.
@@ -14,11 +15,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from streams.audit.checkpoint import CheckpointError, verify_checkpoint
+from streams.audit.checkpoint import CheckpointError, open_checkpoint
 from streams.core.merkle import Frontier, MerkleError
 from streams.reports.check import Asked, CheckedSection, SectionChecker
 from streams.reports.facts import Facts
@@ -48,12 +50,15 @@ from streams.reports.workers import workers
 from streams.wire.note import NoteError, verify_note
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from streams.reports.identity import Lists
     from streams.reports.workers import Workers
+    from streams.wire.log_keys import Generation
     from streams.wire.note import Verifier
+
+    Spans = Mapping[Verifier, Generation]
 
 _MANIFEST_BYTES_MAX: Final = 64 * 1024 * 1024
 _PROBLEMS_MAX: Final = 1_000
@@ -79,20 +84,26 @@ class BatchReport:
         return {name: getattr(self, name) for name in names}
 
 
-def verify_batch(folder: Path, keys: Sequence[Verifier], lists: Lists | None = None) -> BatchReport:
+def verify_batch(
+    folder: Path, keys: Sequence[Verifier], lists: Lists | None = None, spans: Spans = MappingProxyType({})
+) -> BatchReport:
     """Check a batch against public keys: signature, files, logs, and every record against its leaf.
 
     `keys` are the report key's and those of all logs; a log whose key is among them may not be left out. `lists` are
-    the reference lists that identifiers are looked up in.
+    the reference lists that identifiers are looked up in, `spans` the times in which keys count; a key without one
+    counts always.
     """
-    return _Verification(folder, keys, lists).run()
+    return _Verification(folder, keys, lists, spans).run()
 
 
 class _Verification:
     """One verification; every step appends what does not hold."""
 
-    def __init__(self, folder: Path, keys: Sequence[Verifier], lists: Lists | None) -> None:
+    def __init__(self, folder: Path, keys: Sequence[Verifier], lists: Lists | None, spans: Spans) -> None:
         self._folder = folder
+        self._spans = spans
+        # Who has signed a checkpoint of each size, of the log that is being checked.
+        self._signers: dict[int, set[Verifier]] = {}
         self._keys = keys
         self._lists = lists
         self._problems: list[str] = []
@@ -224,9 +235,10 @@ class _Verification:
         for checked in pool.map((asked,) for asked in self._ask(log, join, roots)):
             self._take(checked)
             parties.take(log.partition, checked.registrations, log.last)
-            for size, local in checked.trees:
+            for size, local, last_us in checked.trees:
                 if self._holds(join.with_part(local), roots):
                     proven = size
+                    self._check_time(where, size, last_us)
                 else:
                     self._problem(f"{where}: the leaves from {proven} up to {size} are not those that were signed")
             join.add(checked.local)
@@ -278,19 +290,22 @@ class _Verification:
     def _checkpoints(self, log: LogRange) -> dict[int, bytes]:
         """Return the roots that the log has signed, by tree size; the last leaf must be under one."""
         roots: dict[int, bytes] = {}
+        self._signers = {}
         where = f"log {log.partition}"
         keys = [key for key in self._keys if key.name == log.origin or key.name != KEY_NAME]
         try:
             for number, note in enumerate(read_items(self._folder / checkpoints_file(log.partition))):
                 try:
-                    checkpoint = verify_checkpoint(note, keys)
+                    checkpoint, signatures = open_checkpoint(note, keys)
                 except (NoteError, CheckpointError) as error:
                     self._problem(f"{where} checkpoint {number}: {error}")
                     continue
                 self._counts["checkpoints"] += 1
                 if checkpoint.origin != log.origin:
                     self._problem(f"{where} checkpoint {number}: of {checkpoint.origin}, not {log.origin}")
-                elif roots.setdefault(checkpoint.size, checkpoint.root) != checkpoint.root:
+                    continue
+                self._signers.setdefault(checkpoint.size, set()).update(signed.verifier for signed in signatures)
+                if roots.setdefault(checkpoint.size, checkpoint.root) != checkpoint.root:
                     self._problem(f"{where}: two roots signed for size {checkpoint.size}: a forked log")
         except BatchError as error:
             self._problem(f"{where}: {error}")
@@ -302,6 +317,12 @@ class _Verification:
     def _holds(self, tree: Frontier, roots: dict[int, bytes]) -> bool:
         signed = roots.pop(tree.size, None)
         return signed is None or signed == tree.root()
+
+    def _check_time(self, where: str, size: int, last_us: int) -> None:
+        """Require that a key which counted when a checkpoint's last leaf happened has signed it."""
+        spans = [self._spans.get(key) for key in self._signers[size]]
+        if last_us >= 0 and not any(span is None or span.counts_at(last_us) for span in spans):
+            self._problem(f"{where} leaf {size - 1}: no key that counted at its time has signed the checkpoint over it")
 
     def _check_logs_present(self, origins: set[str]) -> None:
         """Require a part of every log whose key is known: a log with nothing in the range is there too, empty."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import sys
 from typing import TYPE_CHECKING
 
 import orjson
@@ -33,6 +34,7 @@ from streams.reports.verify import verify_batch
 from streams.wire import devpki
 from streams.wire.avro import Schema, decode
 from streams.wire.decisions import decode_audit_event
+from streams.wire.log_keys import Generation
 from streams.wire.note import sign_note, verify_note
 from tests.sim_world import PARTITIONS, World
 
@@ -244,6 +246,19 @@ def test_columns_that_differ_from_the_lines_are_named(world: World, copy: Path, 
     )
 
 
+def test_a_regulator_may_go_without_pyarrow(
+    batch: BatchSummary, copy: Path, keys: tuple[Verifier, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("bulk", "columns"):
+        monkeypatch.setitem(sys.modules, f"streams.reports.{name}", None)
+    report = verify_batch(batch.folder, keys)
+    assert (report.verified, report.records) == (True, batch.records)
+    assert "pyarrow is not installed" in report.gaps[0]
+    lines = (copy / LINES).read_bytes().splitlines(keepends=True)
+    (copy / LINES).write_bytes(b"".join([*lines[:3], *lines[4:]]))
+    assert not verify_batch(copy, keys).verified
+
+
 def test_a_batch_is_announced(batch: BatchSummary) -> None:
     record = decode(Schema.BATCH_MANIFEST, announcement(batch, EVERYTHING))
     assert (record["batch_id"], record["records"]) == (batch.batch_id, batch.records)
@@ -367,6 +382,20 @@ def test_a_log_that_signed_two_trees_of_one_size_is_found(world: World, copy: Pa
         write_item(file, sign_checkpoint(Checkpoint(f"{ORIGIN}/0", size, b"x" * 32), signer))
     resign(copy, world)
     assert any("forked" in problem for problem in verify_batch(copy, keys).problems)
+
+
+def test_a_key_signs_nothing_out_of_its_time(world: World, batch: BatchSummary, keys: tuple[Verifier, ...]) -> None:
+    times = Logs(world).times(0)
+    sizes = [size for size, _ in Logs(world).checkpoints(0)]
+    own = keys[1]
+    assert verify_batch(batch.folder, keys, spans={own: Generation(1, times[0], times[-1])}).verified
+    middle = times[sizes[len(sizes) // 2] - 1]
+    report = verify_batch(batch.folder, keys, spans={own: Generation(1, 0, middle)})
+    late = [size for size in sizes if times[size - 1] > middle]
+    assert late
+    assert report.problems == tuple(
+        f"log 0 leaf {size - 1}: no key that counted at its time has signed the checkpoint over it" for size in late
+    )
 
 
 def test_other_keys_do_not_verify(batch: BatchSummary, keys: tuple[Verifier, ...], tmp_path: Path) -> None:
