@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from streams.audit.verify import verify_log
+from streams.audit.verify import verify_log, verify_timed_log
 from streams.clock import now_us
 from streams.kafka.reading import Stored, read_all
 from streams.local import LocalKafka
@@ -24,6 +24,8 @@ from streams.sim.tape import BUNDLED_TAPE, read_tape
 from streams.wire.avro import Schema, decode
 from streams.wire.decisions import decode_verdict
 from streams.wire.headers import SOURCE_OFFSET, find_header
+from streams.wire.log_keys import log_keys, rotate
+from streams.wire.note import NoteError, Verifier, verify_note
 from tests.integration.engine_rig import batches_of, wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -71,10 +73,13 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 def kill_often(worker: Member, ledger: Ledger, stage: Stage) -> None:
     rng = random.Random(20262)
     since_us = now_us()
-    for _ in range(KILLS):
+    for number in range(KILLS):
         assert wait_until(lambda since=since_us: resumed(ledger, stage, since), 30), worker.log()  # type: ignore[misc]
         time.sleep(rng.uniform(0, 1))
         _, since_us = worker.kill()
+        if number == KILLS // 2:
+            # Between a worker's end and its next start the logs get new keys, and the old ones count on.
+            rotate(stage.settings.pki, now_us=now_us(), overlap_us=3_600_000_000)
         worker.start()
     assert wait_until(lambda: resumed(ledger, stage, since_us), 30), worker.log()
 
@@ -132,6 +137,27 @@ def test_logs_go_on_where_the_killed_worker_left_them(stage: Stage, topics: dict
         )
         assert report.problems == ()
         assert report.leaves > 0
+
+
+def test_keys_are_replaced_under_load_without_a_break(stage: Stage, topics: dict[Topic, list[Stored]]) -> None:
+    for number in range(stage.partitions):
+        origin = f"{stage.settings.log_origin}/{number}"
+        leaves = [record.value for record in topics[Topic.AUDIT_EVENTS] if record.partition == number]
+        notes = [record.value for record in topics[Topic.AUDIT_CHECKPOINTS] if record.partition == number]
+        keys = log_keys(stage.settings.pki, origin)
+        assert verify_timed_log(leaves, notes, keys, origin=origin).problems == ()
+        old, new = ([signs(note, key.verifier) for note in notes] for key in keys)
+        assert all(old)
+        # From one checkpoint on, every one bears both.
+        assert 0 < sum(new) < len(new)
+        assert new == sorted(new)
+
+
+def signs(note: bytes, key: Verifier) -> bool:
+    try:
+        return bool(verify_note(note, [key]).signatures)
+    except NoteError:
+        return False
 
 
 def test_nothing_was_written_outside_a_transaction(stage: Stage) -> None:
