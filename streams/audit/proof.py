@@ -15,6 +15,7 @@ from streams.wire.note import NoteError, decode_base64
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from streams.audit.policy import TlogPolicy
     from streams.core.merkle import BatchProver
     from streams.wire.note import Verifier
 
@@ -79,10 +80,14 @@ class TlogProof:
 
 
 class ProofVerifier:
-    """Verify many proofs against the same keys; a checkpoint that comes again is not verified again."""
+    """Verify many proofs against the same keys; a checkpoint that comes again is not verified again.
 
-    def __init__(self, verifiers: Iterable[Verifier]) -> None:
-        self._checkpoint = lru_cache(_CACHED_CHECKPOINTS)(partial(verify_checkpoint, verifiers=tuple(verifiers)))
+    With a policy, its keys count, and a checkpoint needs the cosignatures that it asks for.
+    """
+
+    def __init__(self, verifiers: Iterable[Verifier], policy: TlogPolicy | None = None) -> None:
+        opened = partial(verify_checkpoint, verifiers=tuple(verifiers)) if policy is None else policy.check
+        self._checkpoint = lru_cache(_CACHED_CHECKPOINTS)(opened)
 
     def verify(self, leaf: bytes, proof_text: bytes) -> Inclusion:
         """Return where the log has this record.
@@ -90,6 +95,7 @@ class ProofVerifier:
         Raises:
             ProofFormatError, CheckpointError: the proof or its checkpoint is malformed or another log's.
             NoteError: the checkpoint's signature is missing or bad.
+            TlogPolicyError: the checkpoint lacks cosignatures.
             MerkleError: the record is not proven to be in the log.
         """
         proof = TlogProof.parse(proof_text)

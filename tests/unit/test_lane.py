@@ -8,7 +8,11 @@ import pytest
 
 from streams.agents.lane import Lane
 from streams.agents.references import References
+from streams.audit.checkpoint import Checkpoint, sign_checkpoint
+from streams.audit.policy import TlogPolicy
+from streams.audit.proof import TlogProof
 from streams.core.executions import ExecType, ExecutionReport, Finding
+from streams.core.merkle import BatchProver, Frontier, hash_leaf
 from streams.core.orders import Side
 from streams.core.reasons import Reason
 from streams.engine.application import Message, Outputs
@@ -23,8 +27,9 @@ from streams.wire.avro import Schema, decode
 from streams.wire.commands import Action, Command, Scope, sign_command
 from streams.wire.decisions import AuditEvent, Verdict, decode_audit_event, decode_verdict
 from streams.wire.executions import encode_execution_report
-from streams.wire.headers import AUDIT_HEAD, TLOG_PROOF
+from streams.wire.headers import AUDIT_HEAD, TLOG_PROOF, find_header
 from streams.wire.messages import decode_order_body
+from streams.wire.note import SignatureType, Signer, cosign_note
 from tests.sim_world import PARTITIONS, Kept, World, tables
 
 if TYPE_CHECKING:
@@ -183,6 +188,28 @@ def test_every_approval_proves_itself_and_nothing_else_does(played: Recorded) ->
             verifier.check(value, [h for h in first.headers if h[0] != missing], 0)
     with pytest.raises(ApprovalRefusedError, match="proof"):
         ApprovalVerifier([devpki.log_signer(played.folder, "other.example/0").verifier]).check(value, first.headers, 0)
+
+
+def test_a_policy_has_an_approval_wait_for_its_witnesses(played: Recorded) -> None:
+    logs = tuple(devpki.log_signer(played.folder, f"test.example/{number}").verifier for number in range(PARTITIONS))
+    witness = Signer.from_seed("witness.example", bytes(32), SignatureType.COSIGNATURE_V1)
+    asking = ApprovalVerifier((), TlogPolicy(logs, {"w": witness.verifier}, {}, "w"))
+    record = next(r for r in played.records if r.topic == Topic.ORDERS_APPROVED)
+    value = record.value or b""
+    with pytest.raises(ApprovalRefusedError, match="quorum w, cosigned by nobody"):
+        asking.check(value, record.headers, 0)
+    assert ApprovalVerifier((), TlogPolicy.of_logs(logs)).check(value, record.headers, 0).verdict.approved
+    own = TlogProof.parse(find_header(record.headers, TLOG_PROOF) or b"")
+    cosigned = replace(own, checkpoint_note=cosign_note(own.checkpoint_note, witness, time_s=1)).encode()
+    assert asking.check(value, record.headers, 0, cosigned).inclusion.index == own.index
+    # A later, larger tree's cosigned checkpoint with the proof under it does as well.
+    number = int(asking.check(value, record.headers, 0, cosigned).inclusion.checkpoint.origin.rpartition("/")[2])
+    leaves = [r.value or b"" for r in played.records if (r.topic, r.partition) == (Topic.AUDIT_EVENTS, number)]
+    prover = BatchProver(Frontier(), [hash_leaf(leaf) for leaf in leaves])
+    signer = devpki.log_signer(played.folder, f"test.example/{number}")
+    note = sign_checkpoint(Checkpoint(signer.verifier.name, len(leaves), prover.root), signer)
+    later = TlogProof(own.index, tuple(prover.proof(own.index)), cosign_note(note, witness, time_s=2)).encode()
+    assert asking.check(value, record.headers, 0, later).inclusion.checkpoint.size == len(leaves)
 
 
 def test_the_sequence_of_each_bot_has_no_gap(played: Recorded) -> None:
