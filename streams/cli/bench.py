@@ -103,6 +103,7 @@ def _bench_batch(records: int, *, as_json: bool) -> None:
     rows = [
         ("write", f"{speed.export_per_second:,}", f"{speed.export_cpu_us}", f"{speed.export_rss_mb}"),
         ("check", f"{speed.verify_per_second:,}", f"{speed.verify_cpu_us}", f"{speed.verify_rss_mb}"),
+        ("hash and parse each line, beside", "", f"{speed.beside_cpu_us}", ""),
     ]
     columns = ("step", "records/s", "CPU us/record", "MB at most, each process")
     title = f"A batch of {speed.records:,} records, {speed.batch_mb:,} MB"

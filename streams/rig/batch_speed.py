@@ -1,4 +1,7 @@
-"""How fast batches are written and checked, and in how much memory: each in a process of its own."""
+"""How fast batches are written and checked, and in how much memory: each in a process of its own.
+
+Beside them, what anybody's reader does at least: hash each line and parse it.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,14 @@ import shutil
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
+
+import orjson
 
 from streams.reports.export import BatchRange, export_batch
 from streams.reports.identity import load_lists
-from streams.reports.layout import KEY_NAME
+from streams.reports.layout import KEY_NAME, ORDERS, lines_file
 from streams.reports.verify import verify_batch
 from streams.rig.made import ORIGIN, MadeLogs, log_signer
 from streams.wire.note import Signer
@@ -38,6 +44,8 @@ class BatchSpeed:
     verify_per_second: float
     export_cpu_us: float
     verify_cpu_us: float
+    beside_cpu_us: float
+    """To hash a line (SHA-256) and parse it (orjson)."""
     export_rss_mb: float
     verify_rss_mb: float
     batch_mb: float
@@ -62,6 +70,7 @@ def measure_batch(records: int, folder: Path, tell: Callable[[str], None]) -> Ba
     written, exporting = _apart(_export, logs)
     tell("Checking it ...")
     verified, verifying = _apart(_verify, logs)
+    lines, beside = _apart(_parse, logs)
     size = sum(path.stat().st_size for path in (folder / "batch").rglob("*") if path.is_file())
     shutil.rmtree(folder, ignore_errors=True)
     return BatchSpeed(
@@ -72,6 +81,7 @@ def measure_batch(records: int, folder: Path, tell: Callable[[str], None]) -> Ba
         verify_per_second=round(written / verifying.seconds),
         export_cpu_us=round(exporting.cpu_s / max(written, 1) * 1e6, 1),
         verify_cpu_us=round(verifying.cpu_s / max(written, 1) * 1e6, 1),
+        beside_cpu_us=round(beside.cpu_s / max(lines, 1) * 1e6, 1),
         export_rss_mb=round(exporting.rss_mb),
         verify_rss_mb=round(verifying.rss_mb),
         batch_mb=round(size / 1e6),
@@ -104,6 +114,16 @@ def _timed(step: Callable[[MadeLogs], int], logs: MadeLogs) -> tuple[int, _Spent
 def _export(logs: MadeLogs) -> int:
     signer = Signer.from_seed(KEY_NAME, bytes(32))
     return export_batch(logs, BatchRange(0, _YEAR_2100_US), logs.folder / "batch", signer, ORIGIN).records
+
+
+def _parse(logs: MadeLogs) -> int:
+    count = 0
+    with (logs.folder / "batch" / lines_file(ORDERS)).open("rb") as file:
+        for line in file:
+            sha256(line).digest()
+            orjson.loads(line)
+            count += 1
+    return count
 
 
 def _verify(logs: MadeLogs) -> int:
