@@ -24,6 +24,9 @@ def detect_command(
         Path, typer.Option("--data", help="Folder with anomaly_nab, ticks_pump_events, ticks_quiet, accounts_*.")
     ] = Path("../shared/data"),
     peers: Annotated[bool, typer.Option("--peers", help="Also run other detectors on the series.")] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw what each threshold finds and costs into this SVG file.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score labelled series, announced pumps and quiet trades; say what was found and what was a false alarm.
@@ -35,6 +38,10 @@ def detect_command(
     from streams.detect.peers import compare
 
     evaluation = evaluate(data, progress.print)
+    if plot is not None:
+        from streams.detect.plot import draw
+
+        plot.write_text(draw(evaluation))
     beside = compare(read_series(data), read_profiles(data)["standard"], progress.print) if peers else []
     result = evaluation.as_dict() | {"peers": [peer._asdict() for peer in beside]}
     finish(result, ok=evaluation.complete, as_json=as_json, show=lambda console: _show(console, evaluation, beside))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from streams.detect import data
 from streams.detect.nab import NabScore, nab_score, rows_of
-from streams.detect.pumps import TUNED_ON, Found, judge
-from streams.detect.quiet import BOTS, Quiet, deal, score_orders
+from streams.detect.pumps import TUNED_ON, Found, judge_at
+from streams.detect.quiet import BOTS, BREAKER, THRESHOLDS, Quiet, deal, score_orders
 from streams.detect.series import SeriesDetector, news
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from streams.detect.data import PumpEvent, Series
 
 CHUNKS_S: Final = (5, 25)
+_CURVE_CHUNK_S: Final = 25
 FALSE_BREAKERS_MAX: Final = 1.0
 _DAYS: Final = 7
 
@@ -33,6 +34,8 @@ class Evaluation:
     tuned_pumps: Mapping[int, Found]
     quiet: Mapping[str, Quiet]
     """By set."""
+    pump_curve: Mapping[float, Found]
+    """By threshold, in chunks of 25 s, on events that nothing was tuned on."""
     silent_events: int
     """Announced pumps without trades: not counted."""
 
@@ -100,9 +103,9 @@ def evaluate(folder: Path, tell: Callable[[str], None]) -> Evaluation:
     tell(f"{len(series)} series of the Numenta Anomaly Benchmark")
     nab = _nab(series, data.read_profiles(folder)) if series else {}
     tell(f"{len(events)} announced pumps")
-    pumps, tuned = _pumps(events)
+    pumps, tuned, curve = _pumps(events)
     tell(f"{len(tapes)} quiet tapes")
-    return Evaluation(nab, pumps, tuned, _quiet(folder), sum(not event.happened for event in events))
+    return Evaluation(nab, pumps, tuned, _quiet(folder), curve, sum(not event.happened for event in events))
 
 
 def _nab(series: Sequence[Series], profiles: Mapping[str, Mapping[str, float]]) -> dict[str, NabScore]:
@@ -116,18 +119,21 @@ def series_scores(series: Series) -> list[float]:
     return news(detector.score(at, value) for at, value in zip(series.times, series.values, strict=True))
 
 
-def _pumps(events: Sequence[PumpEvent]) -> tuple[dict[int, Found], dict[int, Found]]:
-    """Return by chunk what was found of the events that nothing was tuned on, and of the others."""
+def _pumps(events: Sequence[PumpEvent]) -> tuple[dict[int, Found], dict[int, Found], dict[float, Found]]:
+    """Return by chunk what was found of the events that nothing was tuned on, the same of the others, and the curve."""
     found = {chunk_s: Found() for chunk_s in CHUNKS_S}
-    tuned = dict(found)
+    tuned, curve = dict(found), {threshold: Found() for threshold in THRESHOLDS}
     for event in events:
         if not event.happened:
             continue
         trades = data.read_trades(event.path)
-        into = tuned if event.name in TUNED_ON else found
+        untouched = event.name not in TUNED_ON
         for chunk_s in CHUNKS_S:
-            into[chunk_s] += judge(event, trades, chunk_s)
-    return found, tuned
+            at = judge_at(event, trades, chunk_s, THRESHOLDS)
+            (found if untouched else tuned)[chunk_s] += at[BREAKER]
+            if untouched and chunk_s == _CURVE_CHUNK_S:
+                curve = {threshold: so_far + at[threshold] for threshold, so_far in curve.items()}
+    return found, tuned, curve
 
 
 def _quiet(folder: Path) -> dict[str, Quiet]:

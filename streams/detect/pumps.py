@@ -87,12 +87,12 @@ def _pump_score(market: MarketProfile) -> float:
     return score.value if "rise" in score.contributions else 0.0
 
 
-def alarms(scores: Iterable[tuple[int, float]], begin_ms: int) -> list[int]:
-    """Return when alarms began."""
+def alarms(scores: Iterable[tuple[int, float]], begin_ms: int, threshold: float = BREAKER) -> list[int]:
+    """Return when alarms began: a score above the threshold."""
     begun = []
     last_ms = None
     for at_ms, score in scores:
-        if score <= BREAKER:
+        if score <= threshold:
             continue
         if (last_ms is None or at_ms - last_ms >= _SAME_ALARM_MS) and at_ms - begin_ms > _WARM_UP_MS:
             begun.append(at_ms)
@@ -102,7 +102,18 @@ def alarms(scores: Iterable[tuple[int, float]], begin_ms: int) -> list[int]:
 
 def judge(event: PumpEvent, trades: Sequence[Trade], chunk_s: int) -> Found:
     """Return what came of one event: its pump found or not, and false alarms in the days around it."""
-    at_ms = alarms(chunk_scores(trades, chunk_s), trades[0].time_us // 1_000)
+    return judge_at(event, trades, chunk_s, (BREAKER,))[BREAKER]
+
+
+def judge_at(
+    event: PumpEvent, trades: Sequence[Trade], chunk_s: int, thresholds: Iterable[float]
+) -> dict[float, Found]:
+    """Return what would have come of one event at each of these thresholds."""
+    scores, begin_ms = list(chunk_scores(trades, chunk_s)), trades[0].time_us // 1_000
+    return {one: _found(event, alarms(scores, begin_ms, one), chunk_s) for one in thresholds}
+
+
+def _found(event: PumpEvent, at_ms: Sequence[int], chunk_s: int) -> Found:
     inside = [t for t in at_ms if -_BEFORE_MS - chunk_s * 1_000 <= t - event.label_ms <= _AFTER_MS]
     right = event.happened and bool(inside)
     outside = len(at_ms) - (len(inside) if event.happened else 0)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 BOTS: Final = (1, 4, 16)
 BREAKER: Final = 0.75
 KILL: Final = 0.85
+THRESHOLDS: Final = tuple(fortieth / 40 for fortieth in range(20, 33))
+"""For curves: 0.5 to 0.8, what one quantity alone can reach; the breaker's is among them."""
 # As long as a policy's cool-down in the examples: until then an open breaker is one breaker.
 _COOLDOWN_US: Final = 60_000_000
 # Longer pauses of all bots are no trading time: an account that sleeps for months cannot be stopped for nothing.
@@ -38,6 +40,8 @@ class Quiet:
     above_kill: int = 0
     breakers: int = 0
     seconds: float = 0.0
+    breakers_at: tuple[int, ...] = (0,) * len(THRESHOLDS)
+    """How many would have opened at each of `THRESHOLDS`."""
 
     def __add__(self, other: Quiet) -> Quiet:
         return Quiet(
@@ -47,6 +51,7 @@ class Quiet:
             self.above_kill + other.above_kill,
             self.breakers + other.breakers,
             self.seconds + other.seconds,
+            tuple(one + more for one, more in zip(self.breakers_at, other.breakers_at, strict=True)),
         )
 
 
@@ -72,17 +77,25 @@ def score_orders(orders: Sequence[tuple[int, Trade]], *, with_reference: bool = 
         scores.append(observe(profile, observation).value)
         record_outcome(profile, rejected=False)
     seconds = time.process_time() - begun
-    open_until_us = dict.fromkeys(profiles, 0)
-    breakers = 0
-    for (bot, observation), score in zip(seen, scores, strict=True):
-        if score > BREAKER:
-            breakers += observation.received_us >= open_until_us[bot]
-            open_until_us[bot] = observation.received_us + _COOLDOWN_US
+    at = [(bot, observation.received_us, score) for (bot, observation), score in zip(seen, scores, strict=True)]
+    breakers_at = tuple(_breakers(at, threshold) for threshold in THRESHOLDS)
     above_breaker, above_kill = (sum(score > threshold for score in scores) for threshold in (BREAKER, KILL))
     times = [trade.time_us for _, trade in orders]
     traded_us = sum(min(later - sooner, _PAUSE_US) for sooner, later in pairwise(times))
     weeks = len(profiles) * traded_us / _WEEK_US
-    return Quiet(len(orders), weeks, above_breaker, above_kill, breakers, seconds)
+    breakers = breakers_at[THRESHOLDS.index(BREAKER)]
+    return Quiet(len(orders), weeks, above_breaker, above_kill, breakers, seconds, breakers_at)
+
+
+def _breakers(scored: Iterable[tuple[int, int, float]], threshold: float) -> int:
+    """Return how many breakers scores above a threshold open; each holds for its cool-down."""
+    open_until_us: dict[int, int] = {}
+    opened = 0
+    for bot, received_us, score in scored:
+        if score > threshold:
+            opened += received_us >= open_until_us.get(bot, 0)
+            open_until_us[bot] = received_us + _COOLDOWN_US
+    return opened
 
 
 def _observations(orders: Iterable[tuple[int, Trade]], *, with_reference: bool) -> Iterator[tuple[int, Observation]]:

@@ -6,9 +6,11 @@ import csv
 import gzip
 import json
 import random
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import orjson
 import pytest
@@ -18,8 +20,9 @@ from streams.cli.application import app
 from streams.detect.data import DetectDataError, PumpEvent, Trade, read_pump_events, read_series
 from streams.detect.evaluate import evaluate, series_scores
 from streams.detect.nab import nab_score, rows_of, sigmoid
+from streams.detect.plot import draw
 from streams.detect.pumps import Found, alarms, judge
-from streams.detect.quiet import deal, score_orders
+from streams.detect.quiet import THRESHOLDS, Quiet, deal, score_orders
 from streams.detect.series import news
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -150,6 +153,8 @@ def test_one_breaker_holds_for_its_cool_down_and_pauses_are_no_trading_time() ->
     trades += [Trade(at_us, buy=True, price=100.0, amount=1e6) for at_us in odd_us]
     quiet = score_orders([(0, trade) for trade in trades])
     assert (quiet.orders, quiet.above_breaker, quiet.breakers) == (2_003, 3, 2)
+    assert quiet.breakers_at[THRESHOLDS.index(0.75)] == 2
+    assert list(quiet.breakers_at) == sorted(quiet.breakers_at, reverse=True)
     assert quiet.bot_weeks == pytest.approx((2_002 + 3_600) / 604_800, rel=1e-3)
 
 
@@ -202,6 +207,17 @@ def test_the_evaluation_reads_a_folder_and_gives_every_figure(folder: Path) -> N
     assert figures["pump_f1_25s_tuned"] is None
     assert figures["false_breakers_per_bot_week"] == 0.0
     assert 0 < figures["us_per_order"] < 1_000
+
+
+def test_the_picture_shows_what_each_threshold_finds_and_costs(folder: Path) -> None:
+    evaluation = evaluate(folder, lambda _: None)
+    noisy = replace(evaluation, quiet={"noisy": Quiet(100, 0.5, 0, 0, 1, 0.0, tuple(range(len(THRESHOLDS), 0, -1)))})
+    drawn = ET.fromstring(draw(noisy))  # noqa: S314 - our own
+    lines = [one.attrib["points"].split() for one in drawn if one.tag.endswith("polyline")]
+    assert [len(line) for line in lines] == [len(THRESHOLDS)] * 3
+    heights = [float(point.split(",")[1]) for point in lines[2]]
+    assert heights == sorted(heights)  # fewer, so lower in the picture, the higher the threshold
+    assert evaluation.pump_curve[0.75] == evaluation.pumps[25]
 
 
 def test_the_command_prints_one_object_and_says_when_there_is_no_data(folder: Path, tmp_path: Path) -> None:
