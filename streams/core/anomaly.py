@@ -12,8 +12,16 @@ from enum import IntEnum
 from math import expm1, log, log1p
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from streams.core.baseline import DECADES_AT_BREAKER, DECADES_MAX, Baseline, Tuning, score_of, together
-from streams.core.errors import PortcullisError
+from streams.core.baseline import (
+    DECADES_AT_BREAKER,
+    DECADES_MAX,
+    Baseline,
+    Tuning,
+    check_row,
+    read_baselines,
+    score_of,
+    together,
+)
 from streams.core.orders import Side
 
 if TYPE_CHECKING:
@@ -75,10 +83,6 @@ _SLIPPAGE_GRAIN_BPS: Final = 5.0
 _SLIPPAGE_DECAY: Final = 0.9
 # A newcomer's price is an alarm from 500 bps off the reference on: it has no past to be compared with.
 _NEWCOMER_DECADES_PER_BPS: Final = DECADES_AT_BREAKER / 500.0
-
-
-class AnomalyRowError(PortcullisError):
-    """A table row is not one that this version wrote."""
 
 
 class Observation(NamedTuple):
@@ -163,24 +167,21 @@ class BotProfile:
     def from_row(cls, row: list[Any]) -> BotProfile:
         """Return the profile that `to_row` wrote.
 
-        Raises: AnomalyRowError where the row is of another version or length.
+        Raises: ProfileRowError where the row is of another version or length.
         """
-        if len(row) != _COLUMNS or row[0] != ROW_VERSION:
-            problem = f"not version {ROW_VERSION} with {_COLUMNS} columns"
-            raise AnomalyRowError(f"profile row: {problem}: {row[:1]}, {len(row)}")
+        check_row(row, ROW_VERSION, _COLUMNS)
         profile = cls()
         profile.messages, profile.last_us = row[1:3]
         profile.gap_s, profile.imbalance, profile.rejects, profile.cancels, profile.slippage = row[3:8]
-        burst, rate, *cells = (tuple(row[place : place + 3]) for place in range(_HEAD_COLUMNS, _COLUMNS, 3))
-        profile.burst, profile.rate = Window(_BURST_US, burst), Window(_RATE_US, rate)
-        profile.baselines = tuple(
-            Baseline(_TUNINGS[feature], cells_of) for feature, cells_of in zip(Feature, cells, strict=True)
-        )
+        windows, cells = row[_HEAD_COLUMNS:_BASELINES_AT], row[_BASELINES_AT:]
+        profile.burst, profile.rate = Window(_BURST_US, tuple(windows[:3])), Window(_RATE_US, tuple(windows[3:]))
+        profile.baselines = read_baselines((_TUNINGS[feature] for feature in Feature), cells)
         return profile
 
 
 _HEAD_COLUMNS: Final = 8
-_COLUMNS: Final = _HEAD_COLUMNS + 3 * (2 + len(Feature))
+_BASELINES_AT: Final = _HEAD_COLUMNS + 3 * 2
+_COLUMNS: Final = _BASELINES_AT + 3 * len(Feature)
 
 
 def observation(

@@ -10,10 +10,12 @@ Only + - * / and logarithms, so that a replay gives the same numbers.
 from __future__ import annotations
 
 from math import log, log10
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from streams.core.errors import PortcullisError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 # What one quantity can say at most: it opens a breaker by itself and kills only together with another.
 DECADES_MAX: Final = 5.25
@@ -24,6 +26,10 @@ _YOUNG: Final = 30
 _KNOWN_MIN: Final = 3.0
 _SCORE_DECADES: Final = 7.5
 _SECOND_COUNTS: Final = 0.3
+
+
+class ProfileRowError(PortcullisError):
+    """A table row is not one that this version wrote."""
 
 
 class Tuning(NamedTuple):
@@ -88,6 +94,21 @@ class Baseline:
     def cells(self) -> tuple[float, float, float]:
         """Return the baseline's numbers, as the constructor takes them."""
         return self.count, self.mean, self.high
+
+
+def check_row(row: Sequence[Any], version: int, columns: int) -> None:
+    """Take a profile's row for one that this version wrote: the version leads.
+
+    Raises: ProfileRowError where the row is of another version or length.
+    """
+    if len(row) != columns or row[0] != version:
+        raise ProfileRowError(f"row: not version {version} with {columns} columns: {row[:1]}, {len(row)}")
+
+
+def read_baselines(tunings: Iterable[Tuning], row: Sequence[Any]) -> tuple[Baseline, ...]:
+    """Return the baselines whose cells these columns are, in the order of their tunings."""
+    cells = (tuple(row[place : place + 3]) for place in range(0, len(row), 3))
+    return tuple(Baseline(tuning, each) for tuning, each in zip(tunings, cells, strict=True))
 
 
 def score_of(decades: float) -> float:

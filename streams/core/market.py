@@ -12,8 +12,8 @@ from __future__ import annotations
 from math import log, log1p
 from typing import Any, Final
 
-from streams.core.anomaly import AnomalyRowError, Score
-from streams.core.baseline import DECADES_MAX, Baseline, Tuning, score_of
+from streams.core.anomaly import Score
+from streams.core.baseline import DECADES_MAX, Baseline, Tuning, check_row, read_baselines, score_of
 from streams.core.orders import QTY_SCALE, Activity
 
 MODEL: Final = "known-extremes-market-1"
@@ -106,18 +106,14 @@ class MarketProfile:
     def from_row(cls, row: list[Any]) -> MarketProfile:
         """Return the profile that `to_row` wrote.
 
-        Raises: AnomalyRowError where the row is of another version or length.
+        Raises: ProfileRowError where the row is of another version or length.
         """
-        if len(row) != _COLUMNS or row[0] != ROW_VERSION:
-            problem = f"not version {ROW_VERSION} with {_COLUMNS} columns"
-            raise AnomalyRowError(f"market row: {problem}: {row[:1]}, {len(row)}")
+        check_row(row, ROW_VERSION, _COLUMNS)
         market = cls()
         market.chunk, market.alarmed_chunk, market.told = row[1:4]
         market.last, market.low, market.high, market.before_low, market.before_high = row[4:9]
         market.rise, market.fall, market.rush_buys, market.rush_sells, market.volume = row[9:14]
-        tuning = market.baselines[0].tuning
-        cells = (tuple(row[place : place + 3]) for place in range(_HEAD_COLUMNS, _COLUMNS, 3))
-        market.baselines = tuple(Baseline(tuning, each) for each in cells)
+        market.baselines = read_baselines((each.tuning for each in market.baselines), row[_HEAD_COLUMNS:])
         return market
 
     def take(self, time_us: int, price: float, activity: Activity | None) -> None:

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from streams.core.anomaly import (
     FEATURES,
     WARM_UP_MESSAGES,
-    AnomalyRowError,
     BotProfile,
     Feature,
     Observation,
@@ -30,6 +29,7 @@ from streams.core.anomaly import (
     record_outcome,
     worse_bps,
 )
+from streams.core.baseline import ProfileRowError
 from streams.core.executions import ExecType, ExecutionReport
 from streams.core.orders import OrdType, Side
 from tests.gate_world import NOON, ORDER, REFERENCE, S_US, eur, make_order, price
@@ -298,7 +298,7 @@ def test_a_profile_survives_its_row_and_scores_the_same_afterwards() -> None:
 
 @pytest.mark.parametrize("row", [[], [2], [1, *BotProfile().to_row()[1:]], [*BotProfile().to_row(), 0]])
 def test_a_row_of_another_version_is_refused(row: list[Any]) -> None:
-    with pytest.raises(AnomalyRowError):
+    with pytest.raises(ProfileRowError):
         BotProfile.from_row(row)
 
 

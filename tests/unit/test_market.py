@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.core.anomaly import AnomalyRowError
+from streams.core.baseline import ProfileRowError
 from streams.core.market import CHUNK_US, FEATURES, MarketProfile, RushCounter, score_market
 from streams.core.orders import Activity
 
@@ -134,7 +134,7 @@ def test_a_profile_survives_its_row_and_scores_the_same_afterwards() -> None:
 
 @pytest.mark.parametrize("row", [[], [1], [0, *MarketProfile().to_row()[1:]], [*MarketProfile().to_row(), 0]])
 def test_a_row_of_another_version_is_refused(row: list[Any]) -> None:
-    with pytest.raises(AnomalyRowError):
+    with pytest.raises(ProfileRowError):
         MarketProfile.from_row(row)
 
 
