@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from streams.archive.objects import EVENTS, NO_AGENT, agent_of, read_archived
+from streams.archive.objects import EVENTS, NO_AGENT, agent_folder, read_archived
 from streams.audit.proof import ProofVerifier
 from streams.core.errors import PortcullisError
 from streams.wire.decisions import decode_audit_event
@@ -52,7 +52,7 @@ def check_archive(store: ObjectStore, log_origin: str, keys: Callable[[str], Seq
         except PortcullisError as error:
             problems.append(f"{name}: {error}")
             continue
-        expected = f"{EVENTS}{agent_of(leaf) or NO_AGENT}/{event.partition}-{inclusion.index}"
+        expected = f"{EVENTS}{agent_folder(event.agent_id) or NO_AGENT}/{event.partition}-{inclusion.index}"
         origin = inclusion.checkpoint.origin
         if name != expected or origin != f"{log_origin}/{lane}":
             problems.append(f"{name}: holds {expected} of {origin}")

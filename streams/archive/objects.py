@@ -35,9 +35,13 @@ def archived(lane: int, segment: Segment) -> Iterator[tuple[str, str, bytes]]:
 def agent_of(leaf: bytes) -> str:
     """Return the bot that an event is about; nothing where it names none that could be a folder."""
     try:
-        name = decode_audit_event(leaf)[0].agent_id
+        return agent_folder(decode_audit_event(leaf)[0].agent_id)
     except DecodeError:
         return ""
+
+
+def agent_folder(name: str) -> str:
+    """Return a bot's name where it could be a folder, else nothing."""
     return name if NAME.fullmatch(name) and set(name) != {"."} and name != NO_AGENT else ""
 
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from streams.rig.stage import Stage
     from streams.settings import Settings
 
-_ORDERS: Final = 240
+_ORDERS: Final = 120
 _BOTS: Final = 20
 _TELL_EVERY: Final = 500
 _SHOWN: Final = 50
