@@ -84,6 +84,20 @@ def test_every_command_explains_itself() -> None:
                     assert parameter.help, (name, parameter.name)
 
 
+def test_every_command_of_the_readmes_tour_exists() -> None:
+    typed = re.findall(r"^(?:\$ |  )(?:[A-Z_]+=\S+ )*portcullis ([a-z][a-z ]*[a-z])", README, re.MULTILINE)
+    assert len(typed) > 4
+    for words in (line.split() for line in typed):
+        assert any(" ".join(words[:count]) in commands() for count in (1, 2, 3)), words
+
+
+def test_every_command_shows_an_example_of_itself() -> None:
+    for path, command in walk(typer.main.get_command(app)):
+        if not getattr(command, "commands", None) or runs(command):
+            name = " ".join(path)
+            assert re.search(rf"Example[^\n]*portcullis {name}\b", command.help or ""), name
+
+
 def test_every_make_target_of_the_readme_exists() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"(?:`|\$ )make ([a-z]+)", README):

@@ -39,6 +39,7 @@ def register_command(
     """Check policy, certificate and approvals, and put the bot on the registry; refuse what does not hold.
 
     Without --record the local PKI plays all three parties: approver, operator and certificate authority.
+    Example: portcullis agent register policies/maker-01.json
     """
     from streams.rig.registering import register
 
@@ -56,7 +57,10 @@ def register_command(
 
 @app.command("show")
 def show_command(agent: BotArgument, *, as_json: JsonOption = False) -> None:
-    """Show a bot's policy, approvals and trading state."""
+    """Show a bot's policy, approvals and trading state.
+
+    Example: portcullis agent show maker-01 --json
+    """
     from streams.rig.registering import describe
 
     described = describe(load_settings(), agent)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from streams.cli.output import JsonOption, finish, table
+from streams.cli.output import JsonOption, finish, progress, table
 from streams.settings import load_settings
 
 app = typer.Typer(help="The write-once archive of audit events.", no_args_is_help=True)
@@ -60,7 +60,8 @@ def verify_command(*, to: StoreOption, keys: KeysOption = None, as_json: JsonOpt
     from streams.audit.keys import key_source
 
     settings = load_settings()
-    report = check_archive(open_store(to, 1), settings.log_origin, key_source(settings.pki, keys))
+    with progress.status("reading and proving every object ..."):
+        report = check_archive(open_store(to, 1), settings.log_origin, key_source(settings.pki, keys))
     rows = [(problem,) for problem in report.problems[:_SHOWN]]
     title = f"{report.objects:,} objects of {report.logs} logs, {len(report.problems)} problems"
     ok = report.verified

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streams.cli.output import JsonOption, finish, table
+from streams.cli.output import JsonOption, finish, progress, table
 from streams.settings import load_settings
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def verify_command(
         from streams.warehouse.connection import connect
 
         with ExitStack() as opened:
+            opened.enter_context(progress.status("rebuilding every log ..."))
             warehouse = None if topic_only else opened.enter_context(closing(connect(settings.warehouse)))
             report = verify_audit(settings, source, warehouse, wanted)
     if html is not None:

@@ -31,7 +31,7 @@ def chaos_command(  # noqa: PLR0913 - each is an option of the command
 ) -> None:
     """Kill workers, broker and warehouse at random moments under load; nothing may be lost, doubled or wrong.
 
-    Example of a rolling upgrade: portcullis chaos --only "replace a worker" --rounds 4 --pause-max 2
+    Example, of a rolling upgrade: portcullis chaos --only "replace a worker" --rounds 4 --pause-max 2
     """
     from streams.rig.chaos import ChaosOptions, run_chaos
 

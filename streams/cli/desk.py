@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     from streams.desk.accounts import Accounts
 
-app = typer.Typer(help="The risk desk: a live page, the kill switch, and who may use them.")
+app = typer.Typer(
+    help="The risk desk: a live page, the kill switch, and who may use them. Example: portcullis desk --port 8088"
+)
 users_app = typer.Typer(help="Who may sign in at the desk.", no_args_is_help=True)
 app.add_typer(users_app, name="users")
 
@@ -77,20 +79,23 @@ def add_command(
 
 @users_app.command("reset")
 def reset_command(name: NameArgument, *, as_json: JsonOption = False) -> None:
-    """Give somebody a new one-time password."""
+    """Give somebody a new one-time password. Example: portcullis desk users reset jane@acme."""
     _show_password(name, _accounts().reset(name), as_json=as_json)
 
 
 @users_app.command("remove")
 def remove_command(name: NameArgument, *, as_json: JsonOption = False) -> None:
-    """Let somebody sign in no longer; their open pages end within seconds."""
+    """Let somebody sign in no longer; their open pages end within seconds.
+
+    Example: portcullis desk users remove jane@acme
+    """
     _accounts().remove(name)
     finish({"removed": name}, ok=True, as_json=as_json, show=lambda console: console.print(f"{name} removed"))
 
 
 @users_app.command("list")
 def list_command(*, as_json: JsonOption = False) -> None:
-    """Show who may sign in."""
+    """Show who may sign in. Example: portcullis desk users list --json."""
     users = [
         {"name": u.name, "role": str(u.role), "operator": u.operator, "password": bool(u.password_hash)}
         for _, u in sorted(_accounts().users().items())

@@ -32,7 +32,7 @@ def list_command(
 
     Example: portcullis incident list --json
     """
-    from streams.rig.incidents import incidents, shown
+    from streams.incidents import incidents, shown
 
     found = [shown(one) for one in incidents(load_settings()).values() if everything or not one.closed]
     late = [one for one in found if any(duty["overdue"] and not duty["done_at"] for duty in one["duties"])]
@@ -50,7 +50,7 @@ def show_command(incident_id: IncidentArgument, *, as_json: JsonOption = False) 
 
     Example: portcullis incident show 2-1034
     """
-    from streams.rig.incidents import audit_of, incident_of, shown
+    from streams.incidents import audit_of, incident_of, shown
 
     settings = load_settings()
     incident = incident_of(settings, incident_id)
@@ -79,12 +79,11 @@ def complete_command(
 
     Example: portcullis incident complete 2-1034 --by compliance_lead@acme --reason "loop in quoter" --change "fix"
     """
-    from streams.reports.incident import encode_audit
-    from streams.rig.incidents import audit_of, incident_of
+    from streams.incidents import completed_audit, incident_of
 
     settings = load_settings()
     incident = incident_of(settings, incident_id)
-    document = encode_audit(audit_of(settings, incident, change or ()) | {"findings": reason, "completed_by": by})
+    document = completed_audit(settings, incident, change or (), findings=reason, by=by)
     _order("COMPLETE", incident, by, reason, as_json=as_json, document=document)
 
 
@@ -101,7 +100,7 @@ def classify_command(
 
     Example: portcullis incident classify 2-1034 --major --by compliance_lead@acme --reason "clients affected"
     """
-    from streams.rig.incidents import incident_of
+    from streams.incidents import incident_of
 
     incident = incident_of(load_settings(), incident_id)
     _order("CLASSIFY", incident, by, reason, as_json=as_json, stage="MAJOR" if major else "NOT_MAJOR")
@@ -120,7 +119,7 @@ def report_command(
 
     Example: portcullis incident report 2-1034 --stage INITIAL --by compliance_lead@acme --reason "sent, receipt 4711"
     """
-    from streams.rig.incidents import incident_of
+    from streams.incidents import incident_of
 
     incident = incident_of(load_settings(), incident_id)
     _order("REPORT", incident, by, reason, as_json=as_json, stage=f"{stage.upper()}_REPORT")

@@ -36,7 +36,10 @@ def submit_command(  # noqa: PLR0913 - a command's options
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait; then the order has expired, too.")] = 30.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Sign an order, send it, and show the verdict; exit code 1 where it is refused."""
+    """Sign an order, send it, and show the verdict; exit code 1 where it is refused.
+
+    Example: portcullis order submit my_bot --symbol BTC_USDT --side BUY --quantity 0.01 --price 60000
+    """
     from streams.client import connect, make_order
 
     try:

@@ -20,6 +20,7 @@ def init_command(*, as_json: JsonOption = False) -> None:
     """Make what is missing: approver, operator, certificate authority, named people, log and report keys.
 
     At a firm these keys belong to different people and never meet on one machine (infra/pki/README.md).
+    Example: portcullis pki init
     """
     from streams.wire.devpki import make_dev_pki
 

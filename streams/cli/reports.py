@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streams.cli.output import JsonOption, finish, table
+from streams.cli.output import JsonOption, finish, progress, table
 from streams.settings import load_settings
 
 if TYPE_CHECKING:
@@ -57,7 +57,10 @@ def export_command(  # noqa: PLR0913 - a command's options
     known = {} if instruments is None else read_instruments(instruments)
     correction = Correction(corrects, reason) if corrects else None
     wanted = BatchRange(_us(start), _us(end), bot, market, correction, known)
-    with closing(connect(settings.warehouse)) as warehouse:
+    with (
+        progress.status("reading the warehouse, writing the batch ..."),
+        closing(connect(settings.warehouse)) as warehouse,
+    ):
         batch = deliver_batch(settings, warehouse, wanted, out)
     result = {"records": batch.records, "batch": str(out), "batch_id": batch.batch_id, "counts": batch.counts}
     finish(result, ok=True, as_json=as_json, show=lambda console: _show_batch(console, batch))
@@ -87,7 +90,8 @@ def verify_command(
     trusted = read_keys(keys) if keys is not None else local_keys(settings.pki, folder)
     lists = load_lists(None if settings.dti_list == Path() else settings.dti_list)
     spans = {key.verifier: key.generation for key in trusted}
-    report = verify_batch(folder, list(spans), lists, spans)
+    with progress.status("checking records, leaves and signatures ..."):
+        report = verify_batch(folder, list(spans), lists, spans)
     if html is not None:
         html.write_text(summary_page(report, str(folder)))
     finish(report.as_dict(), ok=report.verified, as_json=as_json, show=lambda console: _show_report(console, report))

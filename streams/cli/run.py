@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from streams.rig.summary import DemoResult
 
 
+_KEPT_PORT = 9092  # of the broker that `demo --keep` says how to start again
+
+
 def warehouse_command() -> None:
     """Run the sink: committed records into ClickHouse, each exactly once.
 
@@ -55,21 +58,30 @@ def demo_command(
     keep: Annotated[bool, typer.Option("--keep", help="Keep the broker's data and the warehouse.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Real ticks become signed orders, are decided, logged, stored, reported and verified, on a real broker."""
+    """Real ticks become signed orders, are decided, logged, stored, reported and verified, on a real broker.
+
+    Example: portcullis demo --orders 20000 --bots 50 --keep
+    """
     from streams.rig.demo import DemoOptions, run_demo
 
     settings = load_settings()
     options = DemoOptions(tape=tape, orders=orders, bots=bots, seed=seed, rate=rate, keep=keep)
     result = run_demo(replace(settings), options, progress.print)
-    finish(result.as_dict(), ok=result.ok, as_json=as_json, show=lambda console: _show_demo(console, result))
+    kept = settings.home / "demo" if keep and not settings.kafka_bootstrap_servers else None
+    finish(result.as_dict(), ok=result.ok, as_json=as_json, show=lambda console: _show_demo(console, result, kept))
 
 
-def _show_demo(console: Console, result: DemoResult) -> None:
+def _show_demo(console: Console, result: DemoResult, kept: Path | None) -> None:
     for made in result.tables():
         console.print(table(*made))
         console.print()
     for line in result.sentences():
         console.print(line)
+    if kept is not None:
+        home = f"PORTCULLIS_HOME={kept} KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:{_KEPT_PORT}"
+        console.print("To look around in it, in two terminals; the desk prints the passwords of its first users:")
+        console.print(f"  portcullis broker run --data {kept / 'kafka'} --port {_KEPT_PORT}", soft_wrap=True)
+        console.print(f"  {home} portcullis desk", soft_wrap=True)
 
 
 def hostile_command(
@@ -78,7 +90,10 @@ def hostile_command(
     seed: Annotated[int, typer.Option(help="The same seed makes the same messages.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Throw mutated and random bytes at the gate: each must end as a verdict or a dead letter."""
+    """Throw mutated and random bytes at the gate: each must end as a verdict or a dead letter.
+
+    Example: portcullis hostile --count 50000 --json
+    """
     from streams.rig.hostile import run_hostile
 
     result = run_hostile(load_settings(), count=count, seed=seed, tell=progress.print)

@@ -34,13 +34,15 @@ class Method(StrEnum):
     OPENID = "openid"
 
 
+_RISK: Final = frozenset((Action.KILL, Action.HALT, Action.REDUCE, Action.RELEASE, Action.ACKNOWLEDGE))
+_INCIDENTS: Final = frozenset((Action.CLASSIFY, Action.REPORT, Action.COMPLETE))
 # Compliance reaches the kill at all times (RTS 6 Art. 2); a bot's operator may stop its own bots and nothing else.
 MAY: Final[dict[DeskRole, frozenset[Action]]] = {
     DeskRole.VIEWER: frozenset(),
     DeskRole.REGULATOR: frozenset(),
     DeskRole.OPERATOR: frozenset((Action.KILL,)),
-    DeskRole.RISK: frozenset((Action.KILL, Action.RELEASE, Action.ACKNOWLEDGE)),
-    DeskRole.COMPLIANCE: frozenset((Action.KILL, Action.RELEASE, Action.ACKNOWLEDGE, Action.REVOKE)),
+    DeskRole.RISK: _RISK,
+    DeskRole.COMPLIANCE: _RISK | _INCIDENTS | {Action.REVOKE},
 }
 
 

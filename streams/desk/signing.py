@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from streams.core.errors import PortcullisError
 from streams.desk.people import NotAllowedError
+from streams.incidents import completed_audit, incident_of
 from streams.kafka.commanding import send_command
 from streams.kafka.producing import Sender
 from streams.names import Topic
-from streams.wire.commands import Action, Command, CommandRefusedError, Scope, check_command, sign_command
+from streams.wire.commands import Action, Command, CommandRefusedError, check_command, sign_command
 from streams.wire.devpki import held_key
 from streams.wire.headers import SIGNATURE, THUMBPRINT, find_headers
 from streams.wire.trust import load_trust
@@ -18,6 +19,7 @@ from streams.wire.trust import load_trust
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from streams.desk.orders import Order
     from streams.desk.people import Identity
     from streams.settings import Settings
     from streams.wire.keys import SigningKey
@@ -35,9 +37,7 @@ class Hand:
         """Say whether commands can be signed here in a person's name."""
         return self._key_of(name) is not None
 
-    def give(
-        self, identity: Identity, action: Action, scope: Scope, target: str, reason: str, *, now_us: int
-    ) -> Command:
+    def give(self, identity: Identity, order: Order, *, now_us: int) -> Command:
         """Sign a command in a person's name and send it; what the gate would refuse is refused here already.
 
         Raises: NotAllowedError without a key of the person's; CommandRefusedError; KafkaException where the cluster
@@ -48,7 +48,18 @@ class Hand:
             raise NotAllowedError(
                 f"the desk holds no key of {identity.name}: give the command with `portcullis agent`, by your own key"
             )
-        command = Command(str(uuid.uuid4()), action, scope, target, reason, identity.name, now_us)
+        command = Command(
+            str(uuid.uuid4()),
+            order.action,
+            order.scope,
+            order.target,
+            order.reason,
+            identity.name,
+            now_us,
+            incident_id=order.incident_id,
+            stage=order.stage,
+            document=self._audit(identity, order) if order.action is Action.COMPLETE else None,
+        )
         value, headers = sign_command(command, key)
         try:
             check_command(value, *find_headers(headers, SIGNATURE, THUMBPRINT), load_trust(self._settings.pki))
@@ -58,6 +69,11 @@ class Hand:
             raise CommandRefusedError(str(error)) from None
         send_command(self._sender, self._topic, command, value, headers, self._lanes)
         return command
+
+    def _audit(self, identity: Identity, order: Order) -> bytes:
+        """Return the audit that the person signs: built from the log as it is now, with their findings."""
+        incident = incident_of(self._settings, order.incident_id or "")
+        return completed_audit(self._settings, incident, order.changes, findings=order.reason, by=identity.name)
 
     def _key_of(self, name: str) -> SigningKey | None:
         try:

@@ -87,10 +87,11 @@ class Stops:
         """Take in a command as the topic has it; one for all lanes comes once for each."""
         known = self.followed.get(command.command_id)
         if known is None:
-            known = Followed(command, wanted=1 if command.scope is Scope.BOT else self._lanes)
+            one_lane = command.scope is Scope.BOT or command.incident_id is not None
+            known = Followed(command, wanted=1 if one_lane else self._lanes)
             known.open_before = open_before
             known.requested_us = appended_us
-            known.lane = lane if command.scope is Scope.BOT else -1
+            known.lane = lane if one_lane else -1
             self.followed[command.command_id] = known
             self._forget()
         return known

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import orjson
 import structlog
 from confluent_kafka import KafkaException
 from sse_starlette.sse import EventSourceResponse
@@ -23,6 +22,7 @@ from streams.core.errors import PortcullisError
 from streams.desk.broadcast import Broadcaster, Subscriber
 from streams.desk.lives import OrderLostError, order_life
 from streams.desk.openid import CALLBACK
+from streams.desk.orders import read_order
 from streams.desk.people import NotAllowedError
 from streams.desk.rates import RateLimit
 from streams.desk.security import Guard, problem
@@ -48,7 +48,6 @@ STATIC: Final = Path(__file__).parent / "static"
 _PING_S: Final = 10
 _HOLDS_EVERY_S: Final = 5.0
 _LIVES_AT_ONCE: Final = 2
-_CONFIRM_ALL: Final = "EVERYTHING"
 _REFUSALS: Final = (
     (NotAllowedError, HTTPStatus.FORBIDDEN),
     (CommandRefusedError, HTTPStatus.UNPROCESSABLE_ENTITY),
@@ -152,17 +151,20 @@ class Web:
         if self._commands.wait_s(identity.name, time.monotonic()):
             return problem(HTTPStatus.TOO_MANY_REQUESTS, "too many commands")
         try:
-            action, scope, target, reason = _asked(await request.body())
+            body = await request.body()
             with self._feed.lock:
-                bot = self._feed.desk.bots.get(target) if scope is Scope.BOT else None
-            identity.require(action, scope, "" if bot is None else bot.operator)
-            give = self._hand.give
-            command = await asyncio.to_thread(give, identity, action, scope, target, reason, now_us=now_us())
+                order = read_order(body, self._feed.desk.incidents)
+                bot = self._feed.desk.bots.get(order.target) if order.scope is Scope.BOT else None
+            identity.require(order.action, order.scope, "" if bot is None else bot.operator)
+            # An audit is read from the log: no more of these at once than of orders' lives.
+            async with self._reading if order.action is Action.COMPLETE else nullcontext():
+                command = await asyncio.to_thread(self._hand.give, identity, order, now_us=now_us())
         except (PortcullisError, KafkaException) as error:
             status = next((s for kind, s in _REFUSALS if isinstance(error, kind)), HTTPStatus.SERVICE_UNAVAILABLE)
             _log.warning("a command was refused", by=identity.name, error=str(error))
             return problem(status, str(error))
-        _log.info("command given", by=identity.name, action=action, scope=scope, target=target, id=command.command_id)
+        told = {"action": order.action, "scope": order.scope, "target": order.target, "incident": order.incident_id}
+        _log.info("command given", by=identity.name, id=command.command_id, **told)
         return JSONResponse({"command_id": command.command_id}, HTTPStatus.ACCEPTED)
 
     async def _order(self, request: Request, session: Session) -> Response:
@@ -185,19 +187,6 @@ class Web:
         except (KafkaException, DecodeError) as error:
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, f"the log cannot be read: {error}")
         return JSONResponse(life)
-
-
-def _asked(body: bytes) -> tuple[Action, Scope, str, str]:
-    """Return action, scope, target and reason of a request that names its target twice. Raises: CommandRefusedError."""
-    try:
-        document: dict[str, Any] = orjson.loads(body)
-        action, scope = Action(document["action"]), Scope(document["scope"])
-        target, reason, confirm = (str(document[name]) for name in ("target", "reason", "confirm"))
-    except (ValueError, KeyError, TypeError):
-        raise CommandRefusedError("action, scope, target, reason and confirm required") from None
-    if confirm != (_CONFIRM_ALL if scope is Scope.ALL else target):
-        raise CommandRefusedError("confirm: the target's name required")
-    return action, scope, target, reason
 
 
 def build_web(settings: Settings, desk_settings: DeskSettings, feed: Feed, access: Access, hand: Hand) -> ASGIApp:

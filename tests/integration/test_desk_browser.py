@@ -41,7 +41,12 @@ pytestmark = [
 ]
 
 CHOSEN = "correct horse battery staple"
-PEOPLE = {"cfo@acme": DeskRole.RISK, "ceo@acme": DeskRole.RISK, "viewer@acme": DeskRole.VIEWER}
+PEOPLE = {
+    "cfo@acme": DeskRole.RISK,
+    "ceo@acme": DeskRole.RISK,
+    "compliance_lead@acme": DeskRole.COMPLIANCE,
+    "viewer@acme": DeskRole.VIEWER,
+}
 S_US = 1_000_000
 
 
@@ -253,11 +258,54 @@ def release(page: Page, agent_id: str) -> None:
     page.wait_for_selector("#watched")
 
 
+def test_a_bot_is_reduced_and_released_again(live: Live) -> None:
+    first, second = live.page("cfo@acme"), live.page("ceo@acme")
+    open_bot(first, "slicer-01")
+    first.get_by_role("button", name="Halt or reduce").click()
+    first.get_by_label("reduce only").check()
+    first.fill("#order-reason", "a drill")
+    first.locator("dialog .hold").focus()
+    first.keyboard.down("Enter")  # held, as with a finger
+    first.wait_for_selector("#watched .verdict.good")
+    first.keyboard.up("Enter")
+    reduced = """() => document.querySelector('tr[data-id="slicer-01"]').dataset.state === "REDUCING" """
+    first.wait_for_function(reduced)
+    open_bot(second, "slicer-01")
+    release(second, "slicer-01")
+    second.wait_for_selector("#watched .verdict.good")
+
+
+def test_an_incident_is_classified_and_its_audit_completed(live: Live) -> None:
+    page = live.page("compliance_lead@acme")
+    hold_to_stop(page, "slicer-01")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+    card = page.locator("#force-list .card", has_text="bot slicer-01").filter(has=page.get_by_text("manual kill")).last
+    name = card.locator("h3").inner_text().split("Incident ")[1].split(":")[0]
+    for step, reason in (("Classify", "clients affected"), ("Complete and sign", "a loop in its quoter")):
+        card.get_by_role("button", name=step).click()
+        if step == "Classify":
+            page.get_by_label("major", exact=True).check()
+        else:
+            page.fill("#order-changes", "a limit on messages")
+        page.fill("#order-reason", reason)
+        assert page.locator("dialog .primary").is_disabled()
+        page.fill("#order-confirm", name)
+        page.click("dialog .primary")
+        page.wait_for_selector("#watched .verdict.good")
+        page.click("dialog .primary")
+        page.focus("#search")  # what is pointed at stays as it is
+        if step == "Classify":
+            card.get_by_text("Initial report").first.wait_for()
+    card.get_by_text("✓ compliance_lead@acme").wait_for()
+    assert card.get_by_role("button", name="Complete and sign").count() == 0
+
+
 def test_a_viewer_cannot_kill(live: Live) -> None:
     page = live.page("viewer@acme")
     assert not page.is_visible("#stop")
     open_bot(page, "maker-01")
-    assert page.locator("#drawer .danger").count() == 0
+    assert page.locator("#drawer .actions button").count() == 0
     status = page.evaluate(
         """async () => {
             const {csrf} = await (await fetch("/api/me")).json();
@@ -298,6 +346,8 @@ def test_axe_finds_nothing_serious(live: Live) -> None:
     page.keyboard.press("Escape")
     page.keyboard.press("s")
     found["the stop dialog"] = serious(page, "dialog")
+    page.get_by_label("halt").check()
+    found["the stop dialog, to halt"] = serious(page, "dialog")
     page.keyboard.press("Escape")
     page.emulate_media(color_scheme="light")
     page.set_viewport_size({"width": 390, "height": 844})

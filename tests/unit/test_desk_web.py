@@ -13,9 +13,11 @@ import httpx
 import pytest
 from joserfc.jwk import ECKey
 
+from streams.core.incident import Cause, Incident
 from streams.desk.access import Access
 from streams.desk.accounts import Accounts
 from streams.desk.feed import Feed
+from streams.desk.orders import Order
 from streams.desk.people import DeskRole, Identity
 from streams.desk.security import BODY_BYTES_MAX
 from streams.desk.settings import DeskSettings
@@ -63,15 +65,15 @@ class FakeHand:
     """Takes commands and keeps them."""
 
     given: list[tuple[str, str, str]] = field(default_factory=list)
+    orders: list[Order] = field(default_factory=list)
 
     def holds_key_of(self, name: str) -> bool:
         return name != "viewer@acme"
 
-    def give(
-        self, identity: Identity, action: Action, scope: Scope, target: str, reason: str, *, now_us: int
-    ) -> Command:
-        self.given.append((identity.name, str(action), target))
-        return Command("c-1", action, scope, target, reason, identity.name, now_us)
+    def give(self, identity: Identity, order: Order, *, now_us: int) -> Command:
+        self.given.append((identity.name, str(order.action), order.target))
+        self.orders.append(order)
+        return Command("c-1", order.action, order.scope, order.target, order.reason, identity.name, now_us)
 
 
 class Browser:
@@ -83,6 +85,7 @@ class Browser:
         world = World()
         world.registered("bot-a")
         world.registered("bot-x", operator="other_ltd")
+        self.desk = world.desk
         feed = Feed(Settings(home=home, kafka_bootstrap_servers="127.0.0.1:1"), world.desk)
         self.hand = FakeHand()
         self.access = Access(self.settings, self.accounts, home / "pki", self.hand.holds_key_of)
@@ -113,6 +116,7 @@ def browser(tmp_path: Path) -> Browser:
     made = Browser(tmp_path)
     made.user("cfo@acme", DeskRole.RISK)
     made.user("viewer@acme", DeskRole.VIEWER)
+    made.user("lead@acme", DeskRole.COMPLIANCE)
     made.user("ops@acme", DeskRole.OPERATOR, OPERATOR)
     return made
 
@@ -132,7 +136,11 @@ def test_a_password_opens_a_session_and_signing_out_ends_it(browser: Browser) ->
     assert "httponly" in cookie
     assert "samesite=lax" in cookie
     me = browser.client.get("/api/me").json()
-    assert (me["name"], me["role"], me["may"]) == ("cfo@acme", "risk", ["ACKNOWLEDGE", "KILL", "RELEASE"])
+    assert (me["name"], me["role"], me["may"]) == (
+        "cfo@acme",
+        "risk",
+        ["ACKNOWLEDGE", "HALT", "KILL", "REDUCE", "RELEASE"],
+    )
     stolen = dict(browser.client.cookies)
     assert browser.post("/api/logout").status_code == 200
     browser.client.cookies.update(stolen)
@@ -200,6 +208,34 @@ def test_roles_are_kept_by_the_desk_and_not_by_the_page(browser: Browser) -> Non
     assert browser.post("/api/commands", KILL | {"target": "bot-x", "confirm": "bot-x"}).status_code == 403
     assert browser.post("/api/commands", KILL).status_code == 202
     assert browser.hand.given == [("ops@acme", "KILL", "bot-a")]
+
+
+def test_halt_and_reduce_are_given_like_a_kill(browser: Browser) -> None:
+    browser.sign_in("cfo@acme")
+    for action in ("HALT", "REDUCE"):
+        assert browser.post("/api/commands", KILL | {"action": action}).status_code == 202
+    browser.sign_in("ops@acme")
+    assert browser.post("/api/commands", KILL | {"action": "HALT"}).status_code == 403
+    assert browser.hand.given == [("cfo@acme", "HALT", "bot-a"), ("cfo@acme", "REDUCE", "bot-a")]
+
+
+def test_an_incidents_step_says_whom_it_is_about_by_the_incident_alone(browser: Browser) -> None:
+    incident = Incident("1-7", "BOT", "bot-a", Cause.MANUAL_KILL, None, 1, 1, 7, 1)
+    browser.desk.on_incident(incident)
+    step = {"action": "CLASSIFY", "incident": "1-7", "confirm": "1-7", "reason": "clients", "stage": "MAJOR"}
+    browser.sign_in("cfo@acme")
+    assert browser.post("/api/commands", step).status_code == 403  # of compliance
+    browser.sign_in("lead@acme")
+    assert browser.post("/api/commands", step | {"target": "bot-b", "scope": "ALL"}).status_code == 202
+    completed = {**step, "action": "COMPLETE", "stage": None, "changes": ["a limit", "a test"]}
+    assert browser.post("/api/commands", completed).status_code == 202
+    assert browser.hand.orders == [
+        Order(Action.CLASSIFY, Scope.BOT, "bot-a", "clients", "1-7", "MAJOR"),
+        Order(Action.COMPLETE, Scope.BOT, "bot-a", "clients", "1-7", None, ("a limit", "a test")),
+    ]
+    unknown = {"incident": "9-9", "confirm": "9-9"}
+    for change in (unknown, {"confirm": "bot-a"}, {"changes": ["x" * 301]}, {"changes": 7}):
+        assert browser.post("/api/commands", step | change).status_code == 422, change
 
 
 def test_a_program_that_fires_commands_is_slowed_down(browser: Browser) -> None:

@@ -38,6 +38,7 @@ export function hide(giveBack = true) {
 function frame(id) {
   const buttons = [
     may("KILL") && h("button", { type: "button", class: "danger", onclick: () => ask("KILL", "BOT", id) }, "Stop this bot"),
+    may("HALT") && h("button", { type: "button", onclick: () => ask("HALT", "BOT", id) }, "Halt or reduce"),
     may("RELEASE") && h("button", { type: "button", onclick: () => ask("RELEASE", "BOT", id) }, "Release"),
     may("REVOKE") && h("button", { type: "button", onclick: () => ask("REVOKE", "BOT", id) }, "Revoke"),
   ];

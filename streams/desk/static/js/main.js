@@ -105,7 +105,8 @@ function help() {
 }
 
 function theme() {
-  const dark = getComputedStyle(document.documentElement).colorScheme === "dark";
+  const shown = document.documentElement.dataset.theme;
+  const dark = shown ? shown === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
   const chosen = dark ? "light" : "dark";
   document.documentElement.dataset.theme = chosen;
   localStorage.setItem("desk.theme", chosen);

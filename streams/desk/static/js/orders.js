@@ -1,22 +1,32 @@
-// Giving commands: stop, release, acknowledge, revoke. A panic needs more than an OK and less than a form.
+// Giving commands: stop, halt, reduce, release, acknowledge, revoke. A panic needs more than an OK and less than a form.
 
 import { post } from "./api.js";
+import { held, typed } from "./confirm.js";
 import { byId, h, setText, toast } from "./dom.js";
 import * as format from "./format.js";
 import { proof } from "./proof.js";
 import { may, store } from "./store.js";
 
-const HOLD_MS = 900;
 const ALL_WORD = "EVERYTHING";
 const REASONS = ["Unusual orders", "Limit breach", "Technical fault", "Asked by the venue", "Drill"];
 const TITLES = {
   KILL: "Stop trading",
+  HALT: "Halt",
+  REDUCE: "Reduce only",
   RELEASE: "Release",
   ACKNOWLEDGE: "Acknowledge",
   REVOKE: "Revoke the certificate",
+  CLASSIFY: "Classify the incident",
+  REPORT: "Report sent",
+  COMPLETE: "Complete and sign the audit",
 };
+const STOPS = { KILL: "kill", HALT: "halt", REDUCE: "reduce only" };
+const SCOPES = { BOT: "one bot", MARKET: "a market", OPERATOR: "an operator", ALL: "everything" };
+const NARROW = ["BOT", "MARKET"];
 const NOTES = {
   KILL: "New orders are refused from the next decision on, and open orders are cancelled. Positions stay as they are.",
+  HALT: "New orders are refused from the next decision on; what is open stays open. Somebody else must release it.",
+  REDUCE: "Only orders that lower exposure pass; what is open stays open. Somebody else must release it.",
   RELEASE: "Trading goes on. Whoever stopped it cannot release it: the gate refuses that too.",
   ACKNOWLEDGE: "You have seen it and look after it. Every alert of this scope until now counts as seen.",
   REVOKE: "For good: only a new certificate and a new registration let this bot trade again.",
@@ -37,30 +47,52 @@ export function ask(action, scope = "BOT", target = "") {
   const reason = h("input", { id: "order-reason", list: "order-reasons", maxlength: "400", required: true, autocomplete: "off" });
   const confirm = h("div", { class: "confirm" });
   const error = h("p", { class: "error", role: "alert" });
-  const where = fixed ? h("p", { class: "scope" }, "for ", h("strong", {}, format.scopeText(chosen))) : scopes(chosen, () => redraw());
+  const title = h("h2", { id: "dialog-title" });
+  const note = h("p", { class: "note" });
+  const where = h("div", {});
   const redraw = () => confirm.replaceChildren(...confirmation(chosen, () => submit(chosen, reason.value, error)));
+  const turn = () => {
+    setText(title, TITLES[chosen.action]);
+    setText(note, NOTES[chosen.action]);
+    where.replaceChildren(fixed ? h("p", { class: "scope" }, "for ", h("strong", {}, format.scopeText(chosen))) : scopes(chosen, redraw));
+    redraw();
+  };
   form.append(
-    h("h2", { id: "dialog-title" }, TITLES[action]),
+    title,
+    ...(action in STOPS && may("HALT") && (!fixed || NARROW.includes(scope)) ? [stops(chosen, turn)] : []),
     where,
-    h("p", { class: "note" }, NOTES[action]),
+    note,
     h("label", { for: "order-reason" }, "Why"),
     reason,
     h("datalist", { id: "order-reasons" }, ...REASONS.map((text) => h("option", { value: text }))),
-    ...(action === "KILL" ? [presets(reason)] : []),
+    ...(action in STOPS ? [presets(reason)] : []),
     confirm,
     error,
     h("button", { type: "button", class: "plain", onclick: () => dialog.close() }, "Leave it"),
   );
   form.addEventListener("submit", (event) => event.preventDefault());
-  redraw();
+  turn();
   dialog.replaceChildren(form);
   if (!dialog.open) dialog.showModal();
   (fixed ? reason : form.querySelector("select, input")).focus();
 }
 
+/** How to stop: for good, until released, or all but what lowers exposure. */
+function stops(chosen, turn) {
+  const radios = Object.entries(STOPS).map(([action, text]) => {
+    const input = h("input", { type: "radio", name: "stop", value: action, ...(action === chosen.action ? { checked: true } : {}) });
+    input.addEventListener("change", () => {
+      chosen.action = action;
+      if (action !== "KILL" && !NARROW.includes(chosen.scope)) chosen.scope = "BOT";
+      turn();
+    });
+    return h("label", {}, input, text);
+  });
+  return h("fieldset", { class: "scopes" }, h("legend", {}, "How"), ...radios);
+}
+
 function scopes(chosen, redraw) {
-  const operator = store.me.role === "operator";
-  const kinds = operator ? ["BOT"] : ["BOT", "MARKET", "OPERATOR", "ALL"];
+  const kinds = store.me.role === "operator" ? ["BOT"] : chosen.action === "KILL" ? Object.keys(SCOPES) : NARROW;
   const target = h("select", { id: "order-target", "aria-label": "Which" });
   const fill = () => {
     const names = { BOT: [...store.bots.keys()], MARKET: store.head.markets.map(([name]) => name), OPERATOR: operators(), ALL: [] }[chosen.scope];
@@ -79,7 +111,7 @@ function scopes(chosen, redraw) {
       chosen.scope = kind;
       fill();
     });
-    return h("label", {}, input, { BOT: "one bot", MARKET: "a market", OPERATOR: "an operator", ALL: "everything" }[kind]);
+    return h("label", {}, input, SCOPES[kind]);
   });
   queueMicrotask(fill);
   return h("fieldset", { class: "scopes" }, h("legend", {}, "What"), ...buttons, target);
@@ -101,41 +133,19 @@ function presets(reason) {
 function confirmation(chosen, go) {
   const { action, scope } = chosen;
   const label = `${TITLES[action]}: ${format.scopeText(chosen)}`;
-  if (action === "ACKNOWLEDGE") return [h("button", { type: "submit", class: "primary", onclick: go }, label)];
-  if (action === "KILL" && scope === "BOT") return [holdButton(label, go)];
-  const word = scope === "ALL" ? ALL_WORD : chosen.target;
-  const button = h("button", { type: "submit", class: action === "RELEASE" ? "primary" : "danger", disabled: true, onclick: go }, label);
-  const typed = h("input", { id: "order-confirm", autocomplete: "off", autocapitalize: "none", spellcheck: "false" });
-  typed.addEventListener("input", () => {
-    button.disabled = typed.value !== word;
-  });
-  return [h("label", { for: "order-confirm" }, "Type ", h("code", {}, word), " to confirm"), typed, button];
+  const kind = action === "RELEASE" || action === "ACKNOWLEDGE" ? "primary" : "danger";
+  if (action === "ACKNOWLEDGE") return [h("button", { type: "submit", class: kind, onclick: go }, label)];
+  if (action in STOPS && scope === "BOT") return [held(label, go)];
+  return typed(scope === "ALL" ? ALL_WORD : chosen.target, label, kind, go);
 }
 
-function holdButton(label, go) {
-  const fill = h("span", { class: "holding", "aria-hidden": "true" });
-  const button = h("button", { type: "button", class: "danger hold" }, fill, h("span", {}, `Hold to ${label.charAt(0).toLowerCase()}${label.slice(1)}`));
-  let timer = 0;
-  const down = (event) => {
-    if (timer || (event.type === "keydown" && event.key !== " " && event.key !== "Enter")) return;
-    event.preventDefault();
-    button.classList.add("down");
-    timer = setTimeout(() => {
-      up();
-      go();
-    }, HOLD_MS);
-  };
-  const up = () => {
-    clearTimeout(timer);
-    timer = 0;
-    button.classList.remove("down");
-  };
-  for (const name of ["pointerdown", "keydown"]) button.addEventListener(name, down);
-  for (const name of ["pointerup", "pointerleave", "pointercancel", "keyup", "blur"]) button.addEventListener(name, up);
-  return button;
+function submit({ action, scope, target }, reason, error) {
+  const [named, confirm] = scope === "ALL" ? ["", ALL_WORD] : [target, target];
+  return give({ action, scope, target: named, confirm }, reason, error);
 }
 
-async function submit(chosen, reason, error) {
+/** Send a command with its reason, and watch what becomes of it. */
+export async function give(command, reason, error) {
   if (!reason.trim()) {
     setText(error, "Say why: the log keeps it.");
     byId("order-reason").focus();
@@ -143,15 +153,8 @@ async function submit(chosen, reason, error) {
   }
   setText(error, "");
   try {
-    const target = chosen.scope === "ALL" ? "" : chosen.target;
-    const { command_id: id } = await post("/api/commands", {
-      action: chosen.action,
-      scope: chosen.scope,
-      target,
-      reason: reason.trim(),
-      confirm: chosen.scope === "ALL" ? ALL_WORD : target,
-    });
-    watch(id, chosen.action);
+    const { command_id: id } = await post("/api/commands", { ...command, reason: reason.trim() });
+    watch(id, command.action);
   } catch (refused) {
     setText(error, refused.message);
   }

@@ -241,7 +241,8 @@ function audit() {
     const state = kills.some((kill) => kill.scope === "ALL" || kill.target === name) ? "STOPPED" : own;
     const stop = may("KILL") && store.me.role !== "operator" && h("button", { type: "button", "aria-label": `Stop ${name}`, onclick: () => ask("KILL", "MARKET", name) }, "Stop");
     const { sign, text, level: colour } = format.STATES[state] || format.STATES.HALTED;
-    return h("li", {}, h("strong", {}, name), h("span", { class: colour }, `${sign} ${text}`), stop);
+    const free = may("RELEASE") && own !== "ACTIVE" && h("button", { type: "button", "aria-label": `Release ${name}`, onclick: () => ask("RELEASE", "MARKET", name) }, "Release");
+    return h("li", {}, h("strong", {}, name), h("span", { class: colour }, `${sign} ${text}`), stop, free);
   });
   const list = byId("markets");
   if (!list.contains(document.activeElement)) list.replaceChildren(...markets);

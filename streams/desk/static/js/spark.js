@@ -9,9 +9,13 @@ export function forgetColours() {
 
 export function palette() {
   if (!colours) {
-    const style = getComputedStyle(document.documentElement);
-    const of = (name) => style.getPropertyValue(name).trim();
+    const probe = document.body.appendChild(document.createElement("span"));
+    const of = (name) => {
+      probe.style.color = `var(${name})`; // a property's own text may be light-dark(), which no canvas knows
+      return getComputedStyle(probe).color;
+    };
     colours = { line: of("--accent"), bad: of("--bad"), warn: of("--warn"), good: of("--good"), grid: of("--line"), text: of("--dim") };
+    probe.remove();
   }
   return colours;
 }

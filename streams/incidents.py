@@ -1,4 +1,4 @@
-"""Incidents as an operator sees them: read from their topic, audited from the log."""
+"""Incidents as people see them: read from their topic, audited from the log."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from streams.core.errors import PortcullisError
 from streams.core.texts import time_text
 from streams.kafka.reading import read_all
 from streams.names import Topic
-from streams.reports.incident import build_audit
+from streams.reports.incident import build_audit, encode_audit
 from streams.wire.decisions import decode_audit_event
 from streams.wire.incidents import decode_incident
 
@@ -45,6 +45,11 @@ def incident_of(settings: Settings, incident_id: str) -> Incident:
 def audit_of(settings: Settings, incident: Incident, changes: Sequence[str] = ()) -> dict[str, Any]:
     """Return the incident's audit, from its partition's log as it is now."""
     return build_audit(incident, _events(settings, incident), changes)
+
+
+def completed_audit(settings: Settings, incident: Incident, changes: Sequence[str], *, findings: str, by: str) -> bytes:
+    """Return the audit as the document that a person signs: from the log as it is now, with what they found."""
+    return encode_audit(audit_of(settings, incident, changes) | {"findings": findings, "completed_by": by})
 
 
 def _events(settings: Settings, incident: Incident) -> Iterator[tuple[AuditEvent, bytes | None]]:
