@@ -34,7 +34,7 @@ urls = ["{url}"]
 """
 _MAILED_S: Final = 30.0
 _POLL_S: Final = 0.05
-_NICER: Final = 15
+_NICER: Final = 5
 
 
 @dataclass(slots=True)
