@@ -47,6 +47,7 @@ def bench_command(  # noqa: PLR0913 - each is an option of the command
     sink: Annotated[int, typer.Option(min=0, max=10_000_000, help="Measure the sink with so many rows instead.")] = 0,
     kills: Annotated[int, typer.Option(min=0, max=1_000, help="Measure so many kills under load instead.")] = 0,
     graces: Annotated[int, typer.Option(min=0, max=20, help="Kill the worker in so many grace periods instead.")] = 0,
+    scale: Annotated[bool, typer.Option("--scale", help="Measure 1 to 3 brokers and 1 to 4 workers instead.")] = False,
     via: Annotated[Way, typer.Option(help="How orders come in; by enforcer: the latency of its answers.")] = Way.KAFKA,
     plot: Annotated[Path | None, typer.Option(help="Draw the figures into this SVG file.")] = None,
     as_json: JsonOption = False,
@@ -79,6 +80,8 @@ def bench_command(  # noqa: PLR0913 - each is an option of the command
         stored = run_storing(load_settings(), sink, progress.print)
         finish(stored, ok=True, as_json=as_json, show=lambda console: _show_sink(console, stored))
         return
+    if scale:
+        _bench_scale(orders, rounds, as_json=as_json)
     if via is Way.ENFORCER:
         _enforcer(bots, rate, seconds, as_json=as_json)
         return
@@ -126,6 +129,16 @@ def _show_sink(console: Console, result: Mapping[str, Any]) -> None:
         ("the same rows from memory", f"{result['straight_rows_per_second']:,}", "-"),
     ]
     console.print(table(f"{result['rows']:,} audit events", ("way", "rows/s", "CPU us/row"), rows))
+
+
+def _bench_scale(orders: int, rounds: int, *, as_json: bool) -> None:
+    from streams.bench.scaling import run_scaling
+
+    result = run_scaling(load_settings(), orders, rounds, progress.print)
+    columns = ("brokers", "workers", "orders_per_second", "cpu_us_per_order", "ratio")
+    rows = [tuple(row[name] for name in columns) for row in result["rows"]]
+    title = f"A backlog of {orders:,} orders"
+    finish(result, ok=True, as_json=as_json, show=lambda console: console.print(table(title, columns, rows)))
 
 
 def _bench_graces(crashes: int, *, as_json: bool) -> None:
