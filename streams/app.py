@@ -10,6 +10,7 @@ import orjson
 from streams.agents.kernel_clock import KernelClock
 from streams.agents.lane import Lane, Services
 from streams.agents.references import References
+from streams.agents.trust import TrustSource, TrustWatch
 from streams.core.anomaly import BotProfile
 from streams.core.executions import Approval
 from streams.core.incident import Incident
@@ -22,7 +23,6 @@ from streams.engine.reader import LatestReader
 from streams.names import LANE_OUTPUTS, LANE_SOURCES, TableName, Topic
 from streams.resources import resource
 from streams.wire.log_keys import log_signers
-from streams.wire.trust import load_trust
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable
@@ -104,9 +104,9 @@ def build_app(settings: Settings, topology: Topology, trace: Trace | None = None
 
     Raises: PortcullisError where keys or trust material are missing.
     """
-    references = References()
+    references, trust = References(), TrustSource.of(settings.pki)
     services = Services(
-        trust=load_trust(settings.pki),
+        trust=trust,
         references=references,
         signers=lambda partition: log_signers(settings.pki, f"{settings.log_origin}/{partition}"),
         prefix=settings.topic_prefix,
@@ -139,7 +139,7 @@ def build_app(settings: Settings, topology: Topology, trace: Trace | None = None
             patient=frozenset((services.topic(Topic.MARKETS_REFERENCE),)),
         ),
         lambda partition, tables, outputs: Lane(partition, tables, outputs, services),
-        services=readers,
+        services=[*readers, TrustWatch(trust)],
         ready=live,
     )
     _declare_tables(app)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from streams.agents.lane import Lane, Services
 from streams.agents.references import References
+from streams.agents.trust import TrustSource
 from streams.app import RowBytes, RowList, RowOf, load_incident_rules
 from streams.core.anomaly import BotProfile
 from streams.core.executions import Approval
@@ -36,7 +37,6 @@ from streams.wire.decisions import decode_verdict
 from streams.wire.executions import encode_execution_report
 from streams.wire.log_keys import log_signers
 from streams.wire.messages import decode_order_body, encode_reference_price
-from streams.wire.trust import load_trust
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,22 +88,28 @@ class World:
         devpki.make_dev_pki(folder)
         self.references = References()
         self.references.attach(lambda: True)
-        self._services = Services(
-            trust=load_trust(folder),
-            references=self.references,
-            signers=lambda number: log_signers(folder, f"test.example/{number}"),
-            prefix="",
-            incident_rules=load_incident_rules(),
-            trace=trace,
-        )
-        self._outputs = {number: Outputs() for number in range(PARTITIONS)}
-        self.lanes = {n: Lane(n, tables(), self._outputs[n], self._services) for n in range(PARTITIONS)}
+        self._trace = trace
+        self._tables = {number: tables() for number in range(PARTITIONS)}
+        self.begin_worker()
         self.venue = PaperVenue()
         self.keys = Keyring({})
         self.documents = policies(self.bots, self.markets, _datetime(self.now_us), **policy_options)
         self.credentials: dict[str, AgentCredentials] = {}
         for agent_id in self.documents:
             self.certify(agent_id)
+
+    def begin_worker(self) -> None:
+        """Begin a worker's life: what is not in the tables or the trust folder is forgotten."""
+        self._services = Services(
+            trust=TrustSource.of(self.folder),
+            references=self.references,
+            signers=lambda number: log_signers(self.folder, f"test.example/{number}"),
+            prefix="",
+            incident_rules=load_incident_rules(),
+            trace=self._trace,
+        )
+        self._outputs = {number: Outputs() for number in range(PARTITIONS)}
+        self.lanes = {n: Lane(n, self._tables[n], self._outputs[n], self._services) for n in range(PARTITIONS)}
 
     def certify(self, agent_id: str) -> None:
         """Give a bot a new key and certificate for its policy."""

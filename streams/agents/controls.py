@@ -76,7 +76,7 @@ class ControlsAgent:
         signature, thumbprint = find_headers(record.headers, SIGNATURE, THUMBPRINT)
         lane = self._lane
         try:
-            command, person = check_command(value, signature, thumbprint, lane.services.trust)
+            command, person = check_command(value, signature, thumbprint, lane.trust.store)
             self._require_new(command, record.timestamp * 1000)
             if command.scope is Scope.BOT and (record.key or b"") != command.target.encode():
                 raise CommandRefusedError(f"key: {command.target!r} required, is {(record.key or b'')[:64]!r}")

@@ -24,6 +24,7 @@ from streams.agents.registry import RegistryAgent
 from streams.agents.schedule import ScheduleWatch
 from streams.agents.suspensions import SuspensionsAgent
 from streams.agents.tally import LaneTally
+from streams.agents.trust import TrustAgent
 from streams.core.state import BotState
 from streams.names import TableName, Topic
 from streams.wire.decisions import AuditEvent, encode_audit_head
@@ -35,13 +36,13 @@ if TYPE_CHECKING:
 
     from streams.agents.deadlines import Due
     from streams.agents.references import References
+    from streams.agents.trust import TrustSource
     from streams.core.incident_rules import IncidentRules
     from streams.engine.application import Outputs
     from streams.engine.tables import PartitionTable, WindowedPartitionTable
     from streams.wire.decisions import ScoreDetail, Verdict
     from streams.wire.headers import Header
     from streams.wire.log_keys import LogSigners
-    from streams.wire.trust import TrustStore
 
     # From an order's headers and its verdict to the headers that go with the verdict.
     Trace = Callable[[Sequence[Header], Verdict], tuple[Header, ...]]
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 class Services:
     """What all lanes of a worker share."""
 
-    trust: TrustStore
+    trust: TrustSource
     references: References
     signers: Callable[[int], LogSigners]  # of a partition's log
     prefix: str
@@ -108,6 +109,7 @@ class Lane:
         self.recent = RecentIds(tables[TableName.RECENT_IDS])
         self.alerts = Alerts(self)
         self.deadlines = Deadlines(tables[TableName.DEADLINES])
+        self.trust = TrustAgent(self, tables[TableName.CONTROLS])
         self.schedule = ScheduleWatch(self)
         self.registry = RegistryAgent(self, tables[TableName.AGENTS])
         self.anomaly = AnomalyAgent(self, tables[TableName.SCORES])
@@ -152,6 +154,7 @@ class Lane:
         self.now_us = max(now_us, self.journal.decided_us)
         self.clock_source = self.services.clock_source(now_us)
         self.references_live = self.references.live
+        self.trust.begin()
         self.schedule.begin()
 
     def process(self, record: ConsumerRecord, prepared: Any) -> None:  # noqa: ANN401 - what `prepare` returned

@@ -55,6 +55,11 @@ class RegistryAgent:
                 self._lane.schedule.look(found.registration)
         return found
 
+    def look_again(self) -> None:
+        """Check every registration anew when it is next used: others are trusted now, or other certificates revoked."""
+        self._checked.clear()
+        self._keys.clear()
+
     def in_force(self) -> list[Registration]:
         """Return the registrations that this worker has looked at and trusts."""
         return [known.registration for known in self._checked.values() if known.registration is not None]
@@ -65,7 +70,7 @@ class RegistryAgent:
         agent_id = key.decode(errors="replace")[:64]
         value, appended_us = record.value or b"", record.timestamp * 1000
         try:
-            registration = check_registration(value, lane.services.trust, appended_us)
+            registration = check_registration(value, lane.trust.store, appended_us)
             if registration.agent_id.encode() != key:
                 raise RegistrationRefusedError((f"key: agent_id {registration.agent_id!r} required, is {key[:64]!r}",))
             self._require_newer(registration)
@@ -124,7 +129,7 @@ class RegistryAgent:
 
     def _check(self, value: bytes, at_us: int) -> Registered:
         try:
-            return Registered(check_registration(value, self._lane.services.trust, at_us), None)
+            return Registered(check_registration(value, self._lane.trust.store, at_us), None)
         except RegistrationRefusedError as error:
             return Registered(None, Failure(error.reason, "trusted", "; ".join(error.problems)[:1000], "TEXT"))
 

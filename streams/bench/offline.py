@@ -12,6 +12,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 
 from streams.agents.lane import Lane, Services
 from streams.agents.references import References
+from streams.agents.trust import TrustSource
 from streams.app import TABLES, load_incident_rules
 from streams.engine.application import Message, Outputs
 from streams.engine.tables import new_rows
@@ -19,7 +20,6 @@ from streams.names import Topic
 from streams.sim.load import read_load
 from streams.wire.log_keys import log_signers
 from streams.wire.messages import decode_order, encode_reference_price
-from streams.wire.trust import load_trust
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -66,7 +66,11 @@ class OfflineLane:
         references.attach(lambda: True)
         pki = material.pki
         services = Services(
-            load_trust(pki), references, lambda number: log_signers(pki, f"bench/{number}"), "", load_incident_rules()
+            TrustSource.of(pki),
+            references,
+            lambda number: log_signers(pki, f"bench/{number}"),
+            "",
+            load_incident_rules(),
         )
         self.outputs = Outputs()
         self.tables: dict[str, Any] = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from streams.enforcer.problems import Problem, ProblemError
 from streams.wire.certificates import CertificateError, check_chain
 from streams.wire.signatures import thumbprint
-from streams.wire.trust import FOLDER, load_trust
+from streams.wire.trust import load_trust, trust_stamp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +39,7 @@ class Identities:
         self._pki, self._served = pki, dict(served)
         self._intermediates = {der for chain in served.values() for der in chain[1:]}
         self._trust: TrustStore = load_trust(pki)
-        self._stamp = self._stamp_of_files()
+        self._stamp = trust_stamp(pki)
         self._looked_us = 0
         self._checked: dict[bytes, _Checked] = {}
 
@@ -75,13 +75,8 @@ class Identities:
         if now_us - self._looked_us < _HOLDS_US:
             return
         self._looked_us = now_us
-        stamp = self._stamp_of_files()
+        stamp = trust_stamp(self._pki)
         if stamp != self._stamp:
             self._trust = load_trust(self._pki)  # what cannot be read is an error: nobody passes meanwhile
             self._stamp = stamp
             self._checked.clear()
-
-    def _stamp_of_files(self) -> tuple[tuple[str, int, int], ...]:
-        folder = self._pki / FOLDER
-        found = ((path, path.stat()) for path in sorted(folder.rglob("*.pem")))
-        return tuple((str(path), stat.st_mtime_ns, stat.st_size) for path, stat in found)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from streams.agents.gate import Prepared
 from streams.agents.lane import Lane, Services
 from streams.agents.references import References
+from streams.agents.trust import TrustSource
 from streams.app import DAY_S, RECENT_WINDOW_S, RowBytes, RowList, RowOf, load_incident_rules
 from streams.core.anomaly import BotProfile
 from streams.core.executions import Approval
@@ -29,7 +30,6 @@ from streams.sim.tape import BUNDLED_TAPE, read_tape
 from streams.wire import devpki
 from streams.wire.log_keys import log_signers
 from streams.wire.messages import encode_order, encode_reference_price
-from streams.wire.trust import load_trust
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,7 +91,7 @@ class _Maker:
         self._references, self._outputs = References(), Outputs()
         self._references.attach(lambda: True)
         services = Services(
-            trust=load_trust(pki),
+            trust=TrustSource.of(pki),
             references=self._references,
             signers=lambda number: log_signers(pki, f"made/{number}"),
             prefix="",

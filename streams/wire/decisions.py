@@ -116,6 +116,7 @@ EVENT_TYPES: Final = (
     "DEADLINE_PASSED",
     "INCIDENT_CHANGED",
     "HEARTBEAT_REFUSED",
+    "TRUST_CHANGED",
 )
 _EVENT_TYPE_INDEX: Final = {name: write_long(place) for place, name in enumerate(EVENT_TYPES)}
 _APPROVED: Final = write_long(0)

@@ -32,6 +32,13 @@ def load_list(pem: bytes) -> x509.CertificateRevocationList:
     return crl
 
 
+def list_text(crl: x509.CertificateRevocationList) -> str:
+    """Return whose list it is, since when, until when, and how many it names, as a log shows it."""
+    issuer = ascii(crl.issuer.rfc4514_string())[:100]
+    until = "open" if crl.next_update_utc is None else time_text(crl.next_update_utc)
+    return f"{issuer} from {time_text(crl.last_update_utc)} to {until}, {len(crl)} revoked"
+
+
 def revocation_problem(
     certificate: x509.Certificate,
     issuer: x509.Certificate,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum, unique
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from cryptography import x509
@@ -86,6 +87,21 @@ def load_trust(folder: Path) -> TrustStore:
     _require_people(folder / FOLDER / "people", people.values())
     crls = tuple(_read(path, load_list) for path in _files(folder, "crl"))
     return TrustStore(approvers, operators, tuple(ca.values()), crls, people)
+
+
+def trust_stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """Return name, time and size of each certificate and list of the folder: another stamp, another content."""
+    found = ((path, path.stat()) for path in sorted((folder / FOLDER).rglob("*.pem")))
+    return tuple((str(path), stat.st_mtime_ns, stat.st_size) for path, stat in found)
+
+
+def trust_digest(folder: Path) -> str:
+    """Return the SHA-256 of the folder's certificates and lists, with their names, in hexadecimal."""
+    digest = sha256()
+    for path in sorted((folder / FOLDER).rglob("*.pem")):
+        data = path.read_bytes()
+        digest.update(f"{path.relative_to(folder / FOLDER).as_posix()} {len(data)}\n".encode() + data)
+    return digest.hexdigest()
 
 
 def authorities(folder: Path) -> tuple[bytes, ...]:
