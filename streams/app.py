@@ -10,7 +10,7 @@ import orjson
 from streams.agents.kernel_clock import KernelClock
 from streams.agents.lane import Lane, Services
 from streams.agents.references import References
-from streams.agents.trust import TrustSource, TrustWatch
+from streams.agents.trust import TRUST_EVERY_S, TrustSource
 from streams.core.anomaly import BotProfile
 from streams.core.executions import Approval
 from streams.core.incident import Incident
@@ -19,6 +19,7 @@ from streams.core.market import MarketProfile
 from streams.core.state import BotState
 from streams.engine.app import create_app
 from streams.engine.options import EngineOptions, LaneTopics
+from streams.engine.periodic import Periodic
 from streams.engine.reader import LatestReader
 from streams.names import LANE_OUTPUTS, LANE_SOURCES, TableName, Topic
 from streams.resources import resource
@@ -139,7 +140,7 @@ def build_app(settings: Settings, topology: Topology, trace: Trace | None = None
             patient=frozenset((services.topic(Topic.MARKETS_REFERENCE),)),
         ),
         lambda partition, tables, outputs: Lane(partition, tables, outputs, services),
-        services=[*readers, TrustWatch(trust)],
+        services=[*readers, Periodic(trust.look, TRUST_EVERY_S)],
         ready=live,
     )
     _declare_tables(app)

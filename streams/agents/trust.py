@@ -7,11 +7,8 @@ changes nothing: what was in force stays so, and people are told.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
-
-from mode import Service
 
 from streams.agents.alerts import CRITICAL, INFO
 from streams.core.alert_kinds import AlertKind
@@ -26,7 +23,8 @@ if TYPE_CHECKING:
     from streams.wire.trust import TrustStore
 
 _ROW: Final = "TRUST"
-_EVERY_S: Final = 2.0
+TRUST_EVERY_S: Final = 2.0
+"""How often the folder is looked at."""
 _TEXT_CHARS_MAX: Final = 4_000
 
 
@@ -54,6 +52,12 @@ class TrustSource:
 
     def look(self) -> None:
         """Read the folder again where a file of it changed; blocks, so it is called in a thread."""
+        try:
+            self._look()
+        except OSError:
+            return  # a file went away while it was looked at: the next look sees what is there then
+
+    def _look(self) -> None:
         stamp = trust_stamp(self._folder)
         if stamp == self._stamp:
             return
@@ -61,9 +65,8 @@ class TrustSource:
             found, refusal = _read(self._folder), ""
         except TrustError as error:
             found, refusal = self.current, str(error)
-        if trust_stamp(self._folder) != stamp:
-            return  # it changed while it was read
-        self.current, self._refusal, self._stamp = found, refusal, stamp
+        if trust_stamp(self._folder) == stamp:  # else it changed while it was read
+            self.current, self._refusal, self._stamp = found, refusal, stamp
 
     def take_refusal(self) -> str:
         """Return, once, why the folder as it is now is not in force; empty where it is."""
@@ -73,23 +76,6 @@ class TrustSource:
 
 def _read(folder: Path) -> Trusted:
     return Trusted(load_trust(folder), trust_digest(folder))
-
-
-class TrustWatch(Service):  # type: ignore[misc]
-    """Looks every two seconds whether the folder has changed."""
-
-    def __init__(self, source: TrustSource) -> None:
-        super().__init__()
-        self._source = source
-
-    async def on_start(self) -> None:
-        """Begin to look, in the background."""
-        self.add_future(self._look())
-
-    async def _look(self) -> None:
-        while not self.should_stop:
-            await asyncio.to_thread(self._source.look)
-            await self.sleep(_EVERY_S)
 
 
 class TrustAgent:

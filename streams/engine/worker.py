@@ -51,7 +51,7 @@ class RepeatFilter(logging.Filter):
 
 
 # Modules of ours with subclasses of mode's Service, which logs its life under their names.
-_SERVICES = ("app", "reader", "recovery", "tables", "transport")
+_SERVICES = ("app", "periodic", "reader", "recovery", "tables", "transport")
 _NOISY = ("faust", "mode", "aiokafka", *(f"streams.engine.{name}" for name in _SERVICES))
 
 

@@ -120,3 +120,15 @@ def test_nothing_is_logged_while_nothing_changes(world: World) -> None:
     for number in range(3):
         assert order(world, number) == Reason.NONE
     assert logged(world, "TRUST_CHANGED") == []
+
+
+def test_a_file_that_goes_away_while_it_is_looked_at_ends_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(_: Path) -> None:
+        raise FileNotFoundError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("streams.agents.trust.trust_stamp", gone)
+        look(world)
+    assert order(world, 0) == Reason.NONE
