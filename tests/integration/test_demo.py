@@ -92,19 +92,15 @@ def test_the_batch_verifies_with_its_public_keys_alone(home: Path, demo: dict[st
     orders.write_bytes(b"".join(lines))
 
 
-def test_a_tape_of_ones_own_is_played(tmp_path: Path) -> None:
+def test_a_tape_of_ones_own_is_played_on_a_cluster_that_is_left_as_it_was(kafka: str, tmp_path: Path) -> None:
     tape = tmp_path / "ABCBTC_pump.csv"
     rows = [f"{1_600_000_000_000 + 500 * n},{'buy' if n % 3 else 'sell'},0.0000{1000 + n},12.5" for n in range(60)]
     tape.write_text("timestamp_ms,side,price,amount\n" + "\n".join(rows) + "\n")
-    result = run(tmp_path / "home", "demo", "--input", str(tape), "--orders", "200", "--bots", "5", "--seed", "3")
+    before = topics_of(kafka)
+    options = ("--input", str(tape), "--orders", "200", "--bots", "7", "--seed", "3")
+    result = run(tmp_path / "home", "demo", *options, KAFKA_BOOTSTRAP_SERVERS=kafka)
     assert result["ok"] is True
     assert result["requested"] == 200
-
-
-def test_an_existing_cluster_is_used_and_left_as_it_was(kafka: str, tmp_path: Path) -> None:
-    before = topics_of(kafka)
-    result = run(tmp_path / "home", "demo", "--orders", "200", "--bots", "7", KAFKA_BOOTSTRAP_SERVERS=kafka)
-    assert result["ok"] is True
     assert not (tmp_path / "home" / "demo" / "kafka").exists()
     assert topics_of(kafka) == before
 
