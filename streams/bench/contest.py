@@ -14,6 +14,7 @@ from streams.bench.material import prepare
 from streams.bench.measuring import RESTART_ORDERS, Cost, Measuring, Steady
 from streams.bench.offline import OfflineLane
 from streams.bench.transaction import empty_transaction_ms
+from streams.engine.worker import collect_seldom
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +87,9 @@ def run_bench(settings: Settings, options: BenchOptions, tell: Callable[[str], N
                         empty_ms.append(empty_transaction_ms(field_))
                 tell(_said(name, figures[name]))
     tell("The parts of an order, without a broker ...")
-    parts = OfflineLane(material).time_parts(material.load, min(options.orders, _PARTS_ORDERS))
+    lane = OfflineLane(material)
+    collect_seldom()
+    parts = lane.time_parts(material.load, min(options.orders, _PARTS_ORDERS))
     return Outcome(options, dict(figures), round(median(empty_ms), 2), parts.us_per_order())
 
 
