@@ -14,6 +14,7 @@ from streams.core.orders import Side
 from streams.kafka.producing import Sender
 from streams.kafka.reading import partitions_of, read_all, reader, stored
 from streams.names import Topic
+from streams.rig.background import Background
 from streams.sim.venue import MassCancelScope, PaperVenue
 from streams.venue.approval import ApprovalRefusedError, ApprovalVerifier
 from streams.wire.avro import Schema, decode
@@ -57,9 +58,7 @@ class Exchange:
         self._prices: dict[str, int] = {}
         self._published: dict[str, tuple[int, float]] = {}
         self._rush: dict[str, RushCounter] = {}
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="exchange", daemon=True)
-        self._failure: BaseException | None = None
+        self._background = Background("exchange", self._trade)
         self._approvals = 0
         self.refused: list[str] = []
 
@@ -92,7 +91,7 @@ class Exchange:
             self._prices.setdefault(market.symbol, market.first_price_e13)
         self._publish()
         self._sender.flush()
-        self._thread.start()
+        self._background.start()
 
     def on_tick(self, tick: Tick) -> None:
         """Take the next trade of the tape."""
@@ -104,7 +103,7 @@ class Exchange:
 
     def stop_after(self, approvals: int, check: Callable[[], None]) -> None:
         """Stop once so many approvals were acted on or refused; `check` may raise meanwhile."""
-        while self._approvals < approvals and self._thread.is_alive():
+        while self._approvals < approvals and self._background.running:
             check()
             time.sleep(_CONSUME_S)
         self.stop()
@@ -114,24 +113,15 @@ class Exchange:
 
         Raises: whatever ended the thread before.
         """
-        self._stopping.set()
-        self._thread.join()
-        if self._failure is not None:
-            raise self._failure
+        self._background.stop()
         self._sender.flush()
-
-    def _run(self) -> None:
-        try:
-            self._trade()
-        except BaseException as error:  # noqa: BLE001 - raised again by stop()
-            self._failure = error
 
     def _trade(self) -> None:
         topics = [self._topic(Topic.ORDERS_APPROVED), self._topic(Topic.VENUE_COMMANDS)]
         consumer = reader(self._settings.kafka_bootstrap_servers, self._settings.kafka_security, **_FETCH)
         try:
             consumer.assign([TopicPartition(t, p, OFFSET_BEGINNING) for t, p in partitions_of(consumer, topics)])
-            while not self._stopping.is_set():
+            while not self._background.stopping.is_set():
                 for message in consumer.consume(_CONSUME_MAX, _CONSUME_S):
                     if message.error() is None:
                         self._take(stored(message))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +10,7 @@ from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 from streams.clock import now_us
 from streams.core.errors import PortcullisError
 from streams.kafka.reading import partitions_of, reader, stored
+from streams.rig.background import Background
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -36,24 +36,19 @@ class LiveReader:
         self._settings = settings
         self._topics = tuple(settings.topic_prefix + topic for topic in topics)
         self._take = take
-        self._stopping = threading.Event()
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="live-reader", daemon=True)
+        self._background = Background("live-reader", self._read)
 
     def start(self) -> None:
         """Begin to read from the first record."""
-        self._thread.start()
+        self._background.start()
 
     def stop(self) -> None:
         """Stop reading. Raises: whatever ended the thread before."""
-        self._stopping.set()
-        self._thread.join()
-        self.check()
+        self._background.stop()
 
     def check(self) -> None:
         """Raise what ended the thread, if anything did."""
-        if self._failure is not None:
-            raise self._failure
+        self._background.check()
 
     def wait_for(self, answers: int, answered: Callable[[], int], check: Callable[[], None]) -> None:
         """Wait until so many messages are answered; `check` may raise meanwhile.
@@ -70,18 +65,12 @@ class LiveReader:
                 raise MissingAnswersError(f"{count} of {answers} answered, then none for {_SILENCE_S:g} s")
             time.sleep(_POLL_S)
 
-    def _run(self) -> None:
-        try:
-            self._read()
-        except BaseException as error:  # noqa: BLE001 - raised again by check()
-            self._failure = error
-
     def _read(self) -> None:
         consumer = reader(self._settings.kafka_bootstrap_servers, self._settings.kafka_security)
         try:
             places = partitions_of(consumer, self._topics)
             consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for topic, number in places])
-            while not self._stopping.is_set():
+            while not self._background.stopping.is_set():
                 messages = consumer.consume(_CONSUME_MAX, _CONSUME_S)
                 seen_us = now_us()
                 records = [stored(message) for message in messages if message.error() is None]

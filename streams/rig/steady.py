@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from streams.clock import now_us
 from streams.names import Topic
+from streams.rig.background import Background
 from streams.sim.bots import plan
 from streams.sim.signing import to_wire
 
@@ -37,9 +37,7 @@ class SteadyLoad:
         self._stage, self._exchange, self._ticks = stage, exchange, ticks
         self._seed, self.rate = seed, rate
         self._sender = stage.sender(linger_ms=_LINGER_MS)
-        self._stopping = threading.Event()
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="load", daemon=True)
+        self._background = Background("load", self._send_all)
         self._lasted_s = 0.0
         self.sent = 0
         self.behind_ms: deque[float] = deque(maxlen=_BEHIND_KEPT)
@@ -57,25 +55,16 @@ class SteadyLoad:
 
     def start(self) -> None:
         """Begin to send."""
-        self._thread.start()
+        self._background.start()
 
     def stop(self) -> None:
         """Stop sending; everything sent is acknowledged. Raises: whatever ended the thread before."""
-        self._stopping.set()
-        self._thread.join()
-        self.check()
+        self._background.stop()
         self._sender.flush()
 
     def check(self) -> None:
         """Raise what ended the thread, if anything did."""
-        if self._failure is not None:
-            raise self._failure
-
-    def _run(self) -> None:
-        try:
-            self._send_all()
-        except BaseException as error:  # noqa: BLE001 - raised again by check()
-            self._failure = error
+        self._background.check()
 
     def _send_all(self) -> None:
         topic, keys = self._stage.topic(Topic.ORDERS_REQUESTED), self._stage.keys
@@ -88,7 +77,8 @@ class SteadyLoad:
             self._lasted_s = now_s - started_s
             self.behind_ms.append(max(now_s - due_s, 0.0) * 1_000)
             due_s = max(due_s, now_s - _CATCH_UP_S) + 1 / self.rate
-            if self._stopping.wait(due_s - now_s) if due_s > now_s else self._stopping.is_set():
+            stopping = self._background.stopping
+            if stopping.wait(due_s - now_s) if due_s > now_s else stopping.is_set():
                 return
 
     def _messages(self) -> Iterator[PlannedMessage]:
