@@ -64,7 +64,7 @@ class ColumnsFile:
     def difference(self, group: int, ours: Any) -> int | None:  # noqa: ANN401 - an Arrow table
         """Return the first row of a row group that is not that of our table, None where they are the same."""
         try:
-            theirs = self._opened().read_row_group(group)
+            theirs = self._opened().read_row_group(group, use_threads=False)
         except (OSError, pa.ArrowException):
             return 0
         return None if ours.equals(theirs) else _first_difference(ours, theirs)

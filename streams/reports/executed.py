@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from streams.core.executions import ExecType, traded_eur_e5
 from streams.core.orders import MONEY_SCALE, PRICE_SCALE, QTY_SCALE, Side
 from streams.reports.arrays import (
+    PRECISION,
     Quoted,
     decimal_column,
     decimal_texts,
@@ -20,6 +21,7 @@ from streams.reports.arrays import (
     numbers_of,
     or_null,
     quoted,
+    short_decimals,
     tell,
     time_column,
     time_texts,
@@ -64,6 +66,8 @@ _KIND: Final = f"{_REPORT}exec_type"
 _SIDE: Final = f"{_REPORT}side"
 _KINDS: Final = tuple(ExecType)
 _SIDES: Final = tuple(Side)
+# With the 17 digits of a rate, the exact product of two such numbers has the 75 digits of the 76 that Arrow has.
+_FACTOR_DIGITS: Final = 28
 _TRADES: Final = tuple(kind in (ExecType.PARTIAL_FILL, ExecType.FILL) for kind in _KINDS)
 _FINDER: Final = FieldFinder(
     Schema.AUDIT_EVENT,
@@ -214,10 +218,15 @@ def _transactions(rows: Rows, texts: dict[str, Any], parts: dict[str, Any], colu
 
 
 def _values(rows: Rows, texts: dict[str, Any]) -> Any:  # noqa: ANN401 - Arrow's arrays
-    """Return what trades are worth in EUR."""
-    rates = texts["eur_rate_e13"].cast(pa.int64()).to_pylist()
-    quantities, prices = (integers(rows.decimals[name]) for name in ("quantity", "price"))
-    return decimal_column(map(traded_eur_e5, quantities, prices, rates), MONEY_SCALE)
+    """Return what trades are worth in EUR, as `traded_eur_e5` rounds it."""
+    rates = texts["eur_rate_e13"].cast(pa.int64())
+    factors = [rows.decimals[name] for name in ("quantity", "price")]
+    try:
+        quantities, prices = (each.cast(pa.decimal256(_FACTOR_DIGITS, each.type.scale)) for each in factors)
+    except pa.ArrowInvalid:
+        return decimal_column(map(traded_eur_e5, *map(integers, factors), rates.to_pylist()), MONEY_SCALE)
+    exact = pc.multiply(pc.multiply(quantities, prices), short_decimals(rates, PRICE_SCALE))
+    return pc.round(exact, MONEY_SCALE, "half_to_even").cast(pa.decimal128(PRECISION, MONEY_SCALE))
 
 
 def _pairs(texts: dict[str, Any], one: str, two: str, says: Callable[[str, str], str], at: str) -> Any:  # noqa: ANN401 - arrays

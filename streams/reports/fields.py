@@ -25,6 +25,9 @@ _PAD: Final = 16
 _CONTINUED: Final = np.uint64(0x8080808080808080)
 _PAYLOAD: Final = np.uint64(0x7F7F7F7F7F7F7F7F)
 _ONE: Final = np.uint64(1)
+_WORD_BYTES: Final = 8
+_ONE_BYTE_MAX: Final = 0x7F
+_OF_ONE_BYTE: Final = np.array([byte >> 1 ^ -(byte & 1) for byte in range(256)], np.int64)
 # Groups of seven bits become groups of 14, of 28, of 56: which bits stay, which move, and by how many places.
 _JOINS: Final = tuple(
     (np.uint64(low), np.uint64(high), np.uint64(places))
@@ -122,9 +125,11 @@ class _Walk:
 
     def constant(self, expected: bytes) -> None:
         """Step over bytes that are known."""
-        places = np.minimum(self.at, self._last - len(expected))[:, None] + np.arange(len(expected))
-        self.require((self._bytes[places] == np.frombuffer(expected, np.uint8)).all(axis=1))
-        self.at = self.at + len(expected)
+        for cut in range(0, len(expected), _WORD_BYTES):
+            piece = expected[cut : cut + _WORD_BYTES]
+            word = self._words[np.minimum(self.at, self._last)] & np.uint64((1 << 8 * len(piece)) - 1)
+            self.require(word == np.uint64(int.from_bytes(piece, "little")))
+            self.at = self.at + len(piece)
 
     def record(self, path: str, fields: Sequence[Mapping[str, Any]]) -> None:
         """Step over a record's fields."""
@@ -230,20 +235,32 @@ class _Walk:
         size = self._number()
         self.require((size >= 0) & (size <= TEXT_BYTES_MAX))
         start = self.at
-        self.at = start + np.clip(size, 0, TEXT_BYTES_MAX)
+        self.at = start + (size & TEXT_BYTES_MAX)
         return start, self.at
 
     def _number(self) -> Any:  # noqa: ANN401 - NumPy's arrays
-        """Read a number of up to eight bytes, seven bits in each."""
-        word = self._words[np.minimum(self.at, self._last)]
+        """Read a number of up to eight bytes, seven bits in each; most have one."""
+        begin = np.minimum(self.at, self._last)
+        first = self._bytes[begin]
+        number = _OF_ONE_BYTE[first]
+        self.at = self.at + 1
+        longer = np.flatnonzero(first > _ONE_BYTE_MAX)
+        if len(longer):
+            number[longer], sizes = self._long_numbers(begin[longer], longer)
+            self.at[longer] += sizes - 1
+        return number
+
+    def _long_numbers(self, begin: Any, rows: Any) -> tuple[Any, Any]:  # noqa: ANN401 - NumPy's arrays
+        """Read the numbers of some of the values, and how many bytes each has."""
+        word = self._words[begin]
         ends = ~word & _CONTINUED
-        self.require(ends != 0)
+        self.good[rows] &= (ends != 0) | ~self._present[rows]
         below = (ends & (~ends + _ONE)) - _ONE
-        self.at = self.at + (np.bitwise_count(below).astype(np.int64) + 1 >> 3)
+        sizes = np.bitwise_count(below).astype(np.int64) + 1 >> 3
         word = word & below & _PAYLOAD
         for low, high, places in _JOINS:
             word = (word & low) | ((word & high) >> places)
-        return (word >> _ONE).view(np.int64) ^ -(word & _ONE).view(np.int64)
+        return (word >> _ONE).view(np.int64) ^ -(word & _ONE).view(np.int64), sizes
 
     _COMPOUND: Final[dict[str, Callable[[_Walk, str, Mapping[str, Any]], None]]] = {
         "record": _nested,

@@ -91,6 +91,8 @@ class Rows:
 
     def only(self, chosen: Any) -> Rows:  # noqa: ANN401 - NumPy's arrays
         """Return some of the leaves."""
+        if chosen.all():
+            return self
         where, mask = np.flatnonzero(chosen), pa.array(chosen)
         rows = object.__new__(Rows)
         rows.found, rows.good = self.found.rows(where), self.good[where]
