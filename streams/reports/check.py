@@ -78,9 +78,10 @@ class SectionChecker:
         """Return what a section is; it has as many leaves as were asked for, or a problem says so."""
         extent, problems = asked.extent, list[str]()
         file = leaves_file(extent.partition)
-        leaves, whole = unpack_items(_read(self._folder, file, *asked.leaf_span))
+        leaf_bytes = _read(self._folder, file, *asked.leaf_span)
+        leaves, end = unpack_items(leaf_bytes)
         next_leaf = f"log {extent.partition} leaf {extent.start + len(leaves)}"
-        if not whole:
+        if end < len(leaf_bytes):
             problems.append(f"{next_leaf}: cut off in {file}, or its length is another")
         elif len(leaves) != asked.leaves:
             problems.append(f"{next_leaf}: {asked.leaves} leaves in {file} from {extent.start} on, not {len(leaves)}")

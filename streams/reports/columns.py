@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _COMPRESSION: Final = "zstd"
+_DIFFERENCES: Final = "DELTA_BINARY_PACKED"
+# Members whose text is another in each record: a dictionary of them would only be in the way.
+_DISTINCT: Final = frozenset(("RptId", "TxId", "OrdrId", "leaf_sha256", "record_id", "cl_ord_id", "venue_order_id"))
 # Kinds that have members of any name, which no column can be; there are few of them, and such a member is JSON text.
 _OPEN: Final = (INCIDENTS, EVENTS)
 
@@ -28,7 +31,14 @@ class ColumnsWriter:
     """Writes a kind's records as Parquet: a row group for each section that has some."""
 
     def __init__(self, name: str, path: Path) -> None:
-        self._writer = parquet.ParquetWriter(path, _typed_schema(name), compression=_COMPRESSION)
+        wanted = _typed_schema(name)
+        self._writer = parquet.ParquetWriter(
+            path,
+            wanted,
+            compression=_COMPRESSION,
+            use_dictionary=[field.name for field in wanted if _repeats(field)],
+            column_encoding={field.name: _DIFFERENCES for field in wanted if _counts(field)},
+        )
 
     def write(self, table: Any) -> None:  # noqa: ANN401 - an Arrow table, or none
         """Write a section's records."""
@@ -38,6 +48,16 @@ class ColumnsWriter:
     def close(self) -> None:
         """Write what a Parquet file ends with."""
         self._writer.close()
+
+
+def _repeats(field: Any) -> bool:  # noqa: ANN401 - Arrow's fields
+    """Say whether a column has the same few texts again and again, and so a dictionary."""
+    return pa.types.is_string(field.type) and field.name.rpartition(".")[2] not in _DISTINCT
+
+
+def _counts(field: Any) -> bool:  # noqa: ANN401 - Arrow's fields
+    """Say whether a column's values are near one another, so that their differences are short."""
+    return pa.types.is_integer(field.type) or pa.types.is_timestamp(field.type)
 
 
 class ColumnsFile:

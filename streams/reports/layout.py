@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from streams.core.errors import PortcullisError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 FORMAT: Final = "portcullis-report-batch-2"
@@ -43,6 +43,7 @@ SECTION_LEAVES: Final = 1 << SECTION_BITS
 
 _LENGTH: Final = struct.Struct(">I")
 _LEAF_BYTES_MAX: Final = 4 * 1024 * 1024
+_BLOCK_BYTES: Final = 1024 * 1024
 
 
 class BatchError(PortcullisError):
@@ -144,27 +145,31 @@ def registrations_file(partition: int) -> str:
     return f"audit/{partition}.registrations"
 
 
-def pack_item(data: bytes) -> bytes:
-    """Return bytes after their length in four bytes, big-endian."""
-    return _LENGTH.pack(len(data)) + data
+def pack_items(items: Sequence[bytes]) -> bytes:
+    """Return each item after its length in four bytes, big-endian."""
+    heads = struct.pack(f">{len(items)}I", *map(len, items))
+    pieces = [b""] * (2 * len(items))
+    pieces[::2] = [heads[place : place + _LENGTH.size] for place in range(0, len(heads), _LENGTH.size)]
+    pieces[1::2] = items
+    return b"".join(pieces)
 
 
 def write_item(file: BinaryIO, data: bytes) -> None:
-    """Write what `pack_item` returns."""
-    file.write(pack_item(data))
+    """Write what `pack_items` makes of one item."""
+    file.write(pack_items((data,)))
 
 
-def unpack_items(data: bytes) -> tuple[list[bytes], bool]:
-    """Return the whole items that follow each other in these bytes, and whether they are all that is there."""
+def unpack_items(data: bytes) -> tuple[list[bytes], int]:
+    """Return the whole items that these bytes begin with, and where they end."""
     items, place, end = list[bytes](), 0, len(data)
     read, add = int.from_bytes, items.append
     while (start := place + _LENGTH.size) <= end:
         next_place = start + read(data[place:start], "big")
-        if next_place > end:
+        if next_place > end or next_place - start > _LEAF_BYTES_MAX:
             break
         add(data[start:next_place])
         place = next_place
-    return items, place == end
+    return items, place
 
 
 def read_items(path: Path) -> Iterator[bytes]:
@@ -172,16 +177,19 @@ def read_items(path: Path) -> Iterator[bytes]:
 
     Raises: BatchError where the file ends early or an item is too large.
     """
+    rest = b""
     try:
         with path.open("rb") as file:
-            while head := file.read(_LENGTH.size):
-                size = _LENGTH.unpack(head)[0] if len(head) == _LENGTH.size else -1
-                data = file.read(size) if 0 <= size <= _LEAF_BYTES_MAX else b""
-                if len(data) != size:
-                    raise BatchError(f"{path.name}: ends within an item, or holds one over {_LEAF_BYTES_MAX} bytes")
-                yield data
+            while block := file.read(_BLOCK_BYTES):
+                items, end = unpack_items(data := rest + block)
+                yield from items
+                rest = data[end:]
+                if int.from_bytes(rest[: _LENGTH.size], "big") > _LEAF_BYTES_MAX:
+                    break
     except OSError as error:
         raise BatchError(f"{path.name}: cannot be read ({error.strerror})") from None
+    if rest:
+        raise BatchError(f"{path.name}: ends within an item, or holds one over {_LEAF_BYTES_MAX} bytes")
 
 
 def file_digest(path: Path) -> tuple[str, int]:

@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from streams.core.merkle import Frontier
-from streams.reports.layout import RECORD_FILES, SECTION_BITS, SECTION_LEAVES, Extent, pack_item
+from streams.reports.layout import RECORD_FILES, SECTION_BITS, SECTION_LEAVES, Extent, pack_items
 from streams.reports.leaves import LeafReader
 from streams.wire.avro import DecodeError
 
@@ -132,7 +132,7 @@ class SectionMaker:
         read = self._reader.read(leaves, extent)
         return MadeSection(
             leaf_count=len(leaves),
-            leaf_blob=b"".join(map(pack_item, leaves)),
+            leaf_blob=pack_items(leaves),
             lines=tuple(read.lines),
             tables=tuple(read.tables),
             counts=tuple(map(len, read.owners)),

@@ -18,7 +18,7 @@ from streams.reports.layout import (
     leaves_file,
     lines_file,
     manifest_text,
-    pack_item,
+    pack_items,
     read_items,
 )
 from streams.rig.mutations import (
@@ -122,7 +122,7 @@ def _change_leaves(evidence: Evidence, rng: Random, kind: str, how: str) -> tupl
         changed = [*leaves[:place], flipped(leaves[place], rng), *leaves[place + 1 :]]
     else:
         changed = LIST_CHANGES[how](leaves, place)
-    data = b"".join(map(pack_item, changed))
+    data = pack_items(changed)
     return path, data, _mutation(evidence, kind, f"{path.name} leaf {place}", leaf=(number, first_wrong(how, place)))
 
 
@@ -136,7 +136,7 @@ def _change_checkpoint(evidence: Evidence, rng: Random, kind: str, how: str) -> 
         "re-sign": lambda: resigned(notes[place]),
         "fork": lambda: forked(notes[place], evidence.signers[number], rng),
     }[how]()
-    data = b"".join(map(pack_item, [*notes[:place], made, *notes[place + 1 :]]))
+    data = pack_items([*notes[:place], made, *notes[place + 1 :]])
     size = evidence.sizes_of(number)[place]
     texts = (f"log {number} checkpoint {place}", f"log {number}: two roots signed for size {size}", f"up to {size}")
     return path, data, _mutation(evidence, kind, f"log {number} checkpoint {place}", texts=texts)

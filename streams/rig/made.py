@@ -15,7 +15,7 @@ from streams.core.executions import ExecType, ExecutionReport
 from streams.core.merkle import Frontier, hash_leaf
 from streams.core.orders import Failure, MsgType, Order, OrdType, Side, TimeInForce
 from streams.core.reasons import Reason
-from streams.reports.layout import pack_item, read_items, write_item
+from streams.reports.layout import pack_items, read_items, write_item
 from streams.wire.avro import body_of
 from streams.wire.decisions import AuditEvent, ReferenceUsed, Verdict, encode_audit_head, encode_verdict_body
 from streams.wire.executions import encode_execution_report
@@ -59,7 +59,7 @@ class MadeLogs:
             end = min(start + _CHECKPOINT_LEAVES, self.leaves_each)
             made = [_leaf(partition, index, rng) for index in range(start, end)]
             tree = tree.extend(map(hash_leaf, made))
-            leaves.write(b"".join(map(pack_item, made)))
+            leaves.write(pack_items(made))
             write_item(notes, sign_checkpoint(Checkpoint(f"{ORIGIN}/{partition}", tree.size, tree.root()), signer))
 
     def _file(self, partition: int, kind: str) -> Path:

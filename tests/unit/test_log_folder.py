@@ -12,7 +12,7 @@ from streams.audit.epochs import LOG_CLOSED
 from streams.audit.keys import NoKeyError
 from streams.audit.policy import TlogPolicy
 from streams.core.merkle import Frontier, hash_leaf
-from streams.reports.layout import BatchError, pack_item
+from streams.reports.layout import BatchError, pack_items
 from streams.rig.audit_page import audit_page
 from streams.rig.log_folder import verify_folder
 from streams.wire.decisions import decode_audit_event, encode_audit_head
@@ -44,7 +44,7 @@ def write(folder: Path, logs: Sequence[MadeLog] = LOGS) -> Path:
     for number, log in enumerate(logs):
         cosigned = [cosign_note(note, WITNESS, time_s=1) for note in log.notes]
         for kind, items in (("leaves", log.leaves), ("checkpoints", log.notes), ("cosigned", cosigned)):
-            (folder / f"{number}.{kind}").write_bytes(b"".join(map(pack_item, items)))
+            (folder / f"{number}.{kind}").write_bytes(pack_items(items))
     write_list(folder, [log.origin for log in logs])
     return folder
 
@@ -71,15 +71,15 @@ def test_a_changed_leaf_is_found(tmp_path: Path, place: int) -> None:
     folder = write(tmp_path / "logs")
     leaves = list(LOGS[0].leaves)
     leaves[place] = leaves[place][:-1] + bytes([leaves[place][-1] ^ 1])
-    (folder / "0.leaves").write_bytes(b"".join(map(pack_item, leaves)))
+    (folder / "0.leaves").write_bytes(pack_items(leaves))
     (problem,) = verify(folder).problems
     assert problem.startswith(f"log {NAMES[0]}: changed: ")
 
 
 def test_a_log_cut_back_with_its_checkpoints_takes_a_policy(tmp_path: Path) -> None:
     folder = write(tmp_path / "logs")
-    (folder / "0.leaves").write_bytes(b"".join(map(pack_item, LOGS[0].leaves[:14])))
-    (folder / "0.checkpoints").write_bytes(b"".join(map(pack_item, LOGS[0].notes[:2])))
+    (folder / "0.leaves").write_bytes(pack_items(LOGS[0].leaves[:14]))
+    (folder / "0.checkpoints").write_bytes(pack_items(LOGS[0].notes[:2]))
     assert verify(folder).verified
     assert any("21 leaves cosigned, 14 to read" in problem for problem in verify(folder, POLICY).problems)
 
