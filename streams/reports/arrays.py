@@ -108,9 +108,9 @@ def time_texts(times_us: Any) -> Any:  # noqa: ANN401 - Arrow's arrays
     for place, count in _PAIRS_AT:
         rest, number = np.divmod(rest, count)
         texts[:, place : place + 2] = _PAIRS[number]
-    days, place = np.unique(rest, return_inverse=True)
+    days, which = np.unique(rest, return_inverse=True)
     names = days.astype("M8[D]").astype(f"S{_DAY_CHARS}").view(np.uint8).reshape(-1, _DAY_CHARS)
-    texts[:, :_DAY_CHARS] = names[place]
+    texts[:, :_DAY_CHARS] = names[which]
     return _rows_as_texts(texts)
 
 

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 _COMPRESSION: Final = "zstd"
 _DIFFERENCES: Final = "DELTA_BINARY_PACKED"
+_TEXT: Final = pa.string()
+_TIME: Final = pa.timestamp("us", tz="UTC")
+# Types of values that are near those before them.
+_COUNTING: Final = (pa.int64(), _TIME)
 # Members whose text is another in each record: a dictionary of them would only be in the way.
 _DISTINCT: Final = frozenset(("RptId", "TxId", "OrdrId", "leaf_sha256", "record_id", "cl_ord_id", "venue_order_id"))
 # Kinds that have members of any name, which no column can be; there are few of them, and such a member is JSON text.
@@ -31,14 +35,7 @@ class ColumnsWriter:
     """Writes a kind's records as Parquet: a row group for each section that has some."""
 
     def __init__(self, name: str, path: Path) -> None:
-        wanted = _typed_schema(name)
-        self._writer = parquet.ParquetWriter(
-            path,
-            wanted,
-            compression=_COMPRESSION,
-            use_dictionary=[field.name for field in wanted if _repeats(field)],
-            column_encoding={field.name: _DIFFERENCES for field in wanted if _counts(field)},
-        )
+        self._writer = parquet.ParquetWriter(path, _typed_schema(name), compression=_COMPRESSION, **_encodings(name))
 
     def write(self, table: Any) -> None:  # noqa: ANN401 - an Arrow table, or none
         """Write a section's records."""
@@ -50,14 +47,15 @@ class ColumnsWriter:
         self._writer.close()
 
 
-def _repeats(field: Any) -> bool:  # noqa: ANN401 - Arrow's fields
-    """Say whether a column has the same few texts again and again, and so a dictionary."""
-    return pa.types.is_string(field.type) and field.name.rpartition(".")[2] not in _DISTINCT
-
-
-def _counts(field: Any) -> bool:  # noqa: ANN401 - Arrow's fields
-    """Say whether a column's values are near one another, so that their differences are short."""
-    return pa.types.is_integer(field.type) or pa.types.is_timestamp(field.type)
+def _encodings(name: str) -> dict[str, Any]:
+    """Return how a kind's columns are written: those that count by differences, texts that repeat by a dictionary."""
+    wanted = _typed_schema(name)
+    return {
+        "use_dictionary": [
+            each.name for each in wanted if each.type == _TEXT and each.name.rpartition(".")[2] not in _DISTINCT
+        ],
+        "column_encoding": {each.name: _DIFFERENCES for each in wanted if each.type in _COUNTING},
+    }
 
 
 class ColumnsFile:
@@ -188,7 +186,7 @@ def _column_type(kind: dict[str, Any], *, typed: bool) -> Any:  # noqa: ANN401 -
         "price": pa.decimal128(38, 13),
         "money": pa.decimal128(38, 5),
         "money_or_none": pa.decimal128(38, 5),
-        "date_time": pa.timestamp("us", tz="UTC"),
+        "date_time": _TIME,
     }
     named = kind.get("$ref", "").rpartition("/")[2]
     if named in ("count", "place"):

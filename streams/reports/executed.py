@@ -179,7 +179,7 @@ def _transactions(rows: Rows, texts: dict[str, Any], parts: dict[str, Any], colu
     buys = pa.array(rows.found[_SIDE].numbers == _SIDES.index(Side.BUY))
     buyer, seller = pc.if_else(buys, firm, other), pc.if_else(buys, other, firm)
     instrument = _pairs(texts, "symbol", "dti", lambda symbol, dti: instrument_of(symbol, dti_of(dti)), "FinInstrm.")
-    values = _values(rows, texts)
+    values = values_in_eur(rows.decimals["quantity"], rows.decimals["price"], texts["eur_rate_e13"].cast(pa.int64()))
     approved = texts["approved_at_us"].cast(pa.int64())
     trade_id = pc.binary_join_element_wise(texts["last_mkt"], texts["exec_id"], ":")
     whole = {
@@ -217,15 +217,14 @@ def _transactions(rows: Rows, texts: dict[str, Any], parts: dict[str, Any], colu
     return Lines(_TRANSACTIONS, rows.places.indexes, fill(TRANSACTION_LINE, whole), typed_table(TRANSACTIONS, table))
 
 
-def _values(rows: Rows, texts: dict[str, Any]) -> Any:  # noqa: ANN401 - Arrow's arrays
-    """Return what trades are worth in EUR, as `traded_eur_e5` rounds it."""
-    rates = texts["eur_rate_e13"].cast(pa.int64())
-    factors = [rows.decimals[name] for name in ("quantity", "price")]
+def values_in_eur(quantities: Any, prices: Any, rates: Any) -> Any:  # noqa: ANN401 - Arrow's arrays
+    """Return what trades are worth, as `traded_eur_e5` rounds it; rates are integers of at most 17 digits."""
     try:
-        quantities, prices = (each.cast(pa.decimal256(_FACTOR_DIGITS, each.type.scale)) for each in factors)
+        factors = [each.cast(pa.decimal256(_FACTOR_DIGITS, each.type.scale)) for each in (quantities, prices)]
     except pa.ArrowInvalid:
-        return decimal_column(map(traded_eur_e5, *map(integers, factors), rates.to_pylist()), MONEY_SCALE)
-    exact = pc.multiply(pc.multiply(quantities, prices), short_decimals(rates, PRICE_SCALE))
+        each = map(traded_eur_e5, integers(quantities), integers(prices), rates.to_pylist())
+        return decimal_column(each, MONEY_SCALE)
+    exact = pc.multiply(pc.multiply(*factors), short_decimals(rates, PRICE_SCALE))
     return pc.round(exact, MONEY_SCALE, "half_to_even").cast(pa.decimal128(PRECISION, MONEY_SCALE))
 
 

@@ -71,7 +71,7 @@ def change_batch(evidence: Evidence, rng: Random, kind: str) -> Iterator[Mutatio
     kept = {each: each.read_bytes() for each in (path, folder / MANIFEST, folder / SIGNATURE)}
     path.write_bytes(changed)
     if kind.startswith(_INSIDER):
-        _sign_again(folder, path, evidence.report_signer)
+        sign_again(folder, path, evidence.report_signer)
     try:
         yield mutation
     finally:
@@ -158,7 +158,7 @@ def _leaf_of(line: bytes) -> tuple[int, int]:
     return evidence["log"], evidence["leaf"]
 
 
-def _sign_again(folder: Path, path: Path, signer: Signer) -> None:
+def sign_again(folder: Path, path: Path, signer: Signer) -> None:
     """Bring the manifest in line with a changed file and sign it."""
     document = orjson.loads((folder / MANIFEST).read_bytes())
     digest, size = file_digest(path)
