@@ -150,7 +150,7 @@ def build_app(settings: Settings, topology: Topology, trace: Trace | None = None
 
 def _options(settings: Settings, topology: Topology) -> EngineOptions:
     return EngineOptions(
-        app_id=settings.topic_prefix + settings.app_id,
+        app_id=settings.group,
         bootstrap_servers=settings.kafka_bootstrap_servers,
         partitions=topology.lanes,
         replication_factor=topology.replicas,

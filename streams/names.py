@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum, unique
+from typing import Final
 
 
 @unique
@@ -55,6 +56,9 @@ LANE_OUTPUTS = (
     Topic.REPORTS_REGULATOR,
 )
 
+WIDE_LANE: Final = 0
+"""The partition that keeps the incidents of commands which every partition gets."""
+
 
 @unique
 class TableName(StrEnum):
@@ -72,3 +76,7 @@ class TableName(StrEnum):
     DEADLINES = "deadlines"
     INCIDENTS = "incidents"
     LOG = "log"
+
+    def changelog(self, app_id: str) -> str:
+        """Return the topic of the table's rows; `app_id` with the prefix of an isolated run."""
+        return f"{app_id}-{self}-changelog"

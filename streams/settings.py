@@ -32,6 +32,7 @@ class Settings:
     pki_dir: Path = Path()
     dti_list: Path = Path()
     app_id: str = "portcullis"
+    lanes: int = 0
     topic_prefix: str = ""
     log_origin: str = "portcullis.local/log"
     instance_id: str = ""
@@ -58,6 +59,11 @@ class Settings:
     def warehouse(self) -> str:
         """Return the warehouse's DSN, by default ClickHouse's engine in the home folder."""
         return self.warehouse_dsn or f"chdb:///{(self.home / 'warehouse').resolve()}"
+
+    @property
+    def group(self) -> str:
+        """Return the consumer group of the workers; their transactional ids and changelog topics begin with it."""
+        return self.topic_prefix + self.app_id
 
     @property
     def pki(self) -> Path:
@@ -127,6 +133,7 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "PORTCULLIS_DTI_LIST": ("dti_list", Path),
     "PORTCULLIS_APP_ID": ("app_id", _word),
     "PORTCULLIS_TOPIC_PREFIX": ("topic_prefix", _word),
+    "PORTCULLIS_LANES": ("lanes", _bounded(0, 1024)),
     "PORTCULLIS_LOG_ORIGIN": ("log_origin", _word),
     "PORTCULLIS_INSTANCE_ID": ("instance_id", _word),
     "PORTCULLIS_VERIFY_THREADS": ("verify_threads", _bounded(1, 64)),

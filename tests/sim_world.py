@@ -74,7 +74,13 @@ class World:
     """A cluster in memory with two lanes; time moves only when it is told to."""
 
     def __init__(
-        self, folder: Path, bots: tuple[Bot, ...] | None = None, *, trace: Trace | None = None, **policy_options: Any
+        self,
+        folder: Path,
+        bots: tuple[Bot, ...] | None = None,
+        *,
+        trace: Trace | None = None,
+        lanes: int = PARTITIONS,
+        **policy_options: Any,
     ) -> None:
         self.now_us = START_US
         self.skew_us = 0  # of the broker's clock
@@ -83,13 +89,14 @@ class World:
         self.bots = fleet() if bots is None else bots
         self.records: list[Kept] = []
         self._offsets: Counter[tuple[str, int]] = Counter()
-        self._pending: dict[int, list[Kept]] = {number: [] for number in range(PARTITIONS)}
+        self.origin = "test.example"
+        self._pending: dict[int, list[Kept]] = {number: [] for number in range(lanes)}
         self.folder = folder
         devpki.make_dev_pki(folder)
         self.references = References()
         self.references.attach(lambda: True)
         self._trace = trace
-        self._tables = {number: tables() for number in range(PARTITIONS)}
+        self._tables = {number: tables() for number in range(lanes)}
         self.begin_worker()
         self.venue = PaperVenue()
         self.keys = Keyring({})
@@ -103,13 +110,13 @@ class World:
         self._services = Services(
             trust=TrustSource.of(self.folder),
             references=self.references,
-            signers=lambda number: log_signers(self.folder, f"test.example/{number}"),
+            signers=lambda number: log_signers(self.folder, f"{self.origin}/{number}"),
             prefix="",
             incident_rules=load_incident_rules(),
             trace=self._trace,
         )
-        self._outputs = {number: Outputs() for number in range(PARTITIONS)}
-        self.lanes = {n: Lane(n, self._tables[n], self._outputs[n], self._services) for n in range(PARTITIONS)}
+        self._outputs = {number: Outputs() for number in self._tables}
+        self.lanes = {n: Lane(n, rows, self._outputs[n], self._services) for n, rows in self._tables.items()}
 
     def certify(self, agent_id: str) -> None:
         """Give a bot a new key and certificate for its policy."""
@@ -118,7 +125,7 @@ class World:
         self.keys.add(agent_id, issued.private_key, issued.chain[0])
 
     def partition(self, agent_id: str) -> int:
-        return sha256(agent_id.encode()).digest()[0] % PARTITIONS
+        return sha256(agent_id.encode()).digest()[0] % len(self._tables)
 
     def produce(
         self,

@@ -35,7 +35,7 @@ class Alerts:
         """Write an alert; its id is the place in the log of the event that explains it."""
         lane = self._lane
         lane.tally.alerts[severity] += 1
-        alert_id = f"{lane.partition}-{lane.journal.next_index - 1}-{kind}"
+        alert_id = f"{lane.name}-{lane.journal.next_index - 1}-{kind}"
         value = encode(
             Schema.ALERT,
             {

@@ -172,7 +172,7 @@ class BreakersAgent:
         """Tell the venues to cancel what is open. Source: RTS 6 Art. 12(1)."""
         lane = self._lane
         agent_id = target if scope is Scope.BOT else ""
-        mass_cancel_id = f"{lane.partition}-{cause_id}"
+        mass_cancel_id = f"{lane.name}-{cause_id}"
         value = encode(
             Schema.MASS_CANCEL,
             {

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from streams.agents.alerts import CRITICAL, WARNING
 from streams.agents.deadlines import Kind
 from streams.core.alert_kinds import AlertKind
 from streams.core.incident import Cause, Duty, Incident, IncidentStepError, Step, opened
 from streams.core.texts import time_text
-from streams.names import Topic
+from streams.names import WIDE_LANE, Topic
 from streams.wire.commands import Command, CommandRefusedError, Scope
 from streams.wire.headers import cloud_event
 from streams.wire.incidents import encode_incident
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from streams.engine.tables import PartitionTable
     from streams.wire.decisions import ScoreDetail
     from streams.wire.trust import Person
-
-_WIDE_LANE: Final = 0
-"""The partition that keeps the incidents of commands which every partition gets."""
 
 
 class IncidentsAgent:
@@ -45,7 +42,7 @@ class IncidentsAgent:
 
     def on_kill(self, record: Record, command: Command) -> None:
         """Take a person's kill; one that every partition gets is one incident."""
-        if command.scope is Scope.BOT or self._lane.partition == _WIDE_LANE:
+        if command.scope is Scope.BOT or self._lane.partition == WIDE_LANE:
             self._open_or_join(record, command.scope, command.target, Cause.MANUAL_KILL, None)
 
     def _open_or_join(self, record: Record, scope: Scope, target: str, cause: Cause, score: float | None) -> None:
@@ -61,7 +58,7 @@ class IncidentsAgent:
             return
         index = lane.journal.next_index
         fresh = Incident(
-            incident_id=f"{lane.partition}-{index}",
+            incident_id=f"{lane.name}-{index}",
             scope=scope,
             target=target,
             cause=cause,

@@ -19,10 +19,22 @@ if TYPE_CHECKING:
     from streams.engine.tables import PartitionTable
     from streams.wire.log_keys import LogSigners
 
-_FRONTIER: Final = "frontier"
+FRONTIER: Final = "frontier"
 CLOSED: Final = "closed"
 """The row that says which log follows; nothing is appended to a log that has it."""
+GENERATION: Final = "generation"
+"""The row that says the how manieth log of its lane number this is; none: the first."""
 _TIME_BYTES: Final = 8
+
+
+def frontier_row(decided_us: int, tree: Frontier) -> bytes:
+    """Return the row of a log: when its last events were decided, and its tree."""
+    return decided_us.to_bytes(_TIME_BYTES, "big") + tree.to_bytes()
+
+
+def decided_us_of(row: bytes) -> int:
+    """Return when the last events of a log were decided, by its row."""
+    return int.from_bytes(row[:_TIME_BYTES], "big")
 
 
 class LogClosedError(PortcullisError):
@@ -41,9 +53,10 @@ class Journal:
         following = table.get(CLOSED)
         if following is not None:
             raise LogClosedError(f"log {signers.origin}: closed, followed by {following.decode()}")
-        stored = table.get(_FRONTIER)
+        stored, generation = table.get(FRONTIER), table.get(GENERATION)
+        self.generation = 1 if generation is None else int(generation)
         self._frontier = Frontier() if stored is None else Frontier.from_bytes(stored[_TIME_BYTES:])
-        self.decided_us = 0 if stored is None else int.from_bytes(stored[:_TIME_BYTES], "big")
+        self.decided_us = 0 if stored is None else decided_us_of(stored)
         """Decision time of the last events; it outlives the worker, so that time never goes back in a log."""
         self.next_index = self._frontier.size
         """Leaf index of the next event."""
@@ -80,5 +93,5 @@ class Journal:
                 head = self._leaves[place][1][:head_bytes]
                 send(self._approved_topic, key, value, (*headers, (TLOG_PROOF, proofs[place]), (AUDIT_HEAD, head)))
         self._frontier = prover.frontier
-        self._table.put(_FRONTIER, now_us.to_bytes(_TIME_BYTES, "big") + self._frontier.to_bytes())
+        self._table.put(FRONTIER, frontier_row(now_us, self._frontier))
         self._leaves, self._approvals = [], []

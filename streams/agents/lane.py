@@ -179,6 +179,12 @@ class Lane:
         self.journal.finish(self.now_us)
         self.tally.finish(self.now_us, self.journal.next_index)
 
+    @property
+    def name(self) -> str:
+        """Return how identifiers of this log begin: its number, after a move to other lanes with the generation's."""
+        generation = self.journal.generation
+        return str(self.partition) if generation == 1 else f"g{generation}.{self.partition}"
+
     def bot(self, agent_id: str) -> BotState:
         """Return the bot's state, a new one where it has none."""
         state = self.bots.get(agent_id)

@@ -97,7 +97,7 @@ class SuspensionsAgent:
         registered = lane.registry.get(agent_id)
         if registered is None or registered.registration is None:
             return
-        registration, request_id = registered.registration, f"{lane.partition}-{lane.journal.next_index - 1}"
+        registration, request_id = registered.registration, f"{lane.name}-{lane.journal.next_index - 1}"
         value = encode(
             Schema.REVOCATION_REQUEST,
             {

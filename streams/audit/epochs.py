@@ -1,17 +1,20 @@
 """The list of a firm's logs: when the number of lanes changes, every log is closed and others begin under another name.
 
 An epoch is one set of logs: `<origin>/<lane>` for each of its lanes, in the topics of one prefix. A closed log's last
-leaf is LOG_CLOSED and names the next epoch, so whoever has the first log's key can follow the list without trusting
+leaf is LOG_CLOSED and names the next epoch; the first leaf of each log that follows is LOG_BEGUN and names the final
+checkpoints of the epoch before. So whoever has one log's key can go along the list in both directions without trusting
 the file.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from streams.audit.checkpoint import Checkpoint
 from streams.core.errors import PortcullisError
 from streams.core.merkle import HASH_BYTES
 from streams.wire.avro import DecodeError
@@ -20,10 +23,11 @@ from streams.wire.keys import write_file
 from streams.wire.trust import FOLDER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 LOG_CLOSED: Final = "LOG_CLOSED"
+LOG_BEGUN: Final = "LOG_BEGUN"
 _FILE: Final = "logs.json"
 
 
@@ -56,6 +60,17 @@ class Epoch:
         """Return what the last leaf of the epoch before says of this one."""
         return {"next_origin": self.origin, "next_lanes": str(self.lanes), "next_prefix": self.prefix}
 
+    def recollection(self) -> dict[str, str]:
+        """Return what the first leaves of the epoch after say of this one: its logs as they were closed."""
+        return {
+            "previous_origin": self.origin,
+            "previous_lanes": str(self.lanes),
+            "previous_prefix": self.prefix,
+            "previous_sha256": finals_sha256(
+                Checkpoint(self.log(lane), final.size, final.root) for lane, final in enumerate(self.finals)
+            ),
+        }
+
 
 def load_epochs(folder: Path, current: Epoch) -> tuple[Epoch, ...]:
     """Return all epochs, the oldest first; the current one alone where none was ever closed.
@@ -82,6 +97,14 @@ def save_closed(folder: Path, current: Epoch, finals: tuple[TreeHead, ...], foll
     write_file(_path(folder), orjson.dumps([_row(epoch) for epoch in epochs], option=orjson.OPT_INDENT_2) + b"\n")
 
 
+def reuse_problem(epochs: Iterable[Epoch], following: Epoch) -> str | None:
+    """Return why an epoch may not follow these: its logs or topics would not be told from theirs."""
+    used = [(epoch.origin, epoch.prefix) for epoch in epochs]
+    if following.origin in {origin for origin, _ in used} or following.prefix in {prefix for _, prefix in used}:
+        return f"{following.origin}: an origin and a prefix that no logs have had required, prefix {following.prefix!r}"
+    return None
+
+
 def closing_problem(leaf: bytes, following: Epoch) -> str | None:
     """Return why a log's last leaf does not close it in favour of the epoch that follows."""
     details = closing_details(leaf)
@@ -91,13 +114,32 @@ def closing_problem(leaf: bytes, following: Epoch) -> str | None:
     return f"the last leaf names another {', '.join(wrong)} than the list" if wrong else None
 
 
+def beginning_problem(leaf: bytes, before: Epoch) -> str | None:
+    """Return why a log's first leaf does not begin it after the logs of the epoch before."""
+    details = details_of(leaf, LOG_BEGUN)
+    if details is None:
+        return f"the first leaf of a log that follows others must be {LOG_BEGUN}"
+    wrong = [name for name, text in before.recollection().items() if details.get(name) != text]
+    return f"the first leaf names another {', '.join(wrong)} than the list" if wrong else None
+
+
 def closing_details(leaf: bytes) -> Mapping[str, str] | None:
     """Return what a LOG_CLOSED leaf says, None where the leaf is another."""
+    return details_of(leaf, LOG_CLOSED)
+
+
+def details_of(leaf: bytes, event_type: str) -> Mapping[str, str] | None:
+    """Return what a leaf of this type says, None where the leaf is another."""
     try:
         event, _ = decode_audit_event(leaf)
     except DecodeError:
         return None
-    return event.details if event.event_type == LOG_CLOSED else None
+    return event.details if event.event_type == event_type else None
+
+
+def finals_sha256(checkpoints: Iterable[Checkpoint]) -> str:
+    """Return the digest of an epoch's final checkpoints, in the order of their lanes: their note texts, one by one."""
+    return hashlib.sha256(b"".join(checkpoint.encode() for checkpoint in checkpoints)).hexdigest()
 
 
 def _row(epoch: Epoch) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from streams.cli import (
     orders,
     person,
     pki,
+    repartition,
     reports,
     run,
     tamper,
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 app.add_typer(broker.app, name="broker")
 app.add_typer(topology.app, name="topology")
+topology.app.command("repartition")(repartition.repartition_command)
 app.add_typer(agents.app, name="agent")
 app.add_typer(incidents.app, name="incident")
 app.add_typer(orders.app, name="order")

@@ -121,7 +121,9 @@ def keys_command(
     from streams.wire.log_keys import encode_keys, log_keys
 
     settings = load_settings()
-    origins = [f"{settings.log_origin}/{lane}" for lane in range(lanes or load_topology().lanes)]
+    origins = [
+        f"{settings.log_origin}/{lane}" for lane in range(lanes or load_topology(lanes=settings.lanes or None).lanes)
+    ]
     text = encode_keys([key for origin in origins for key in log_keys(settings.pki, origin)])
     if out is None:
         typer.echo(text, nl=False)
@@ -149,31 +151,6 @@ def rotate_command(
     result = {"generation": fresh.number, "generations": [list(row) for row in rows]}
     names = ("generation", "from (us UTC)", "until")
     finish(result, ok=True, as_json=as_json, show=lambda console: console.print(table("Log keys", names, rows)))
-
-
-@app.command("close")
-def close_command(
-    *,
-    next_origin: Annotated[str, typer.Option(help="The name under which the next logs begin.")],
-    next_lanes: Annotated[int, typer.Option(min=1, max=10_000, help="How many there will be.")],
-    next_prefix: Annotated[str, typer.Option(help="The prefix of their topics.")],
-    by: Annotated[str, typer.Option(help="Who decided it.")],
-    as_json: JsonOption = False,
-) -> None:
-    """Close every log with a last leaf that names the logs which follow: the first step to another number of lanes.
-
-    Stop bots and workers first. Then set PORTCULLIS_LOG_ORIGIN and PORTCULLIS_TOPIC_PREFIX, and apply the new topology.
-    Example: `portcullis audit close --next-origin acme.example/log/2 --next-lanes 8 --next-prefix e2. --by cfo@acme`
-    """
-    from streams.audit.epochs import Epoch
-    from streams.rig.closing import close_logs
-
-    following = Epoch(next_origin, next_lanes, next_prefix)
-    finals = close_logs(load_settings(), following, by=by, now_us=time.time_ns() // 1000)
-    rows = [(lane, final.size, final.root.hex()) for lane, final in enumerate(finals)]
-    result = {"closed": True, "next_origin": next_origin, "logs": [list(row) for row in rows]}
-    names = ("lane", "leaves", "root")
-    finish(result, ok=True, as_json=as_json, show=lambda console: console.print(table("Closed logs", names, rows)))
 
 
 def _show(console: Console, report: AuditReport) -> None:

@@ -38,7 +38,7 @@ def plan_command(
     from streams.topics.access import plan_access
 
     settings = _settings(bootstrap_servers)
-    topology = topics.load_topology(prefix=settings.topic_prefix)
+    topology = topics.load_topology(lanes=settings.lanes or None, prefix=settings.topic_prefix)
     left = [(str(drift), drift.safe) for drift in topics.plan(topology, settings.cluster())]
     if acls:
         access = plan_access(topology, settings.cluster(), bots or ())
@@ -63,7 +63,7 @@ def apply_command(
     from streams.topics.access import apply_access
 
     settings = _settings(bootstrap_servers)
-    topology = topics.load_topology(prefix=settings.topic_prefix)
+    topology = topics.load_topology(lanes=settings.lanes or None, prefix=settings.topic_prefix)
     outcome = topics.apply(topology, settings.cluster())
     left = [(str(drift), drift.safe) for drift in outcome.refused]
     mended = [str(drift) for drift in outcome.mended]

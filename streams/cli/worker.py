@@ -40,7 +40,9 @@ def worker_command(*, succeeds: SucceedsOption = None) -> None:
     with ExitStack() as running:
         predecessor = None if succeeds is None else running.enter_context(Predecessor(succeeds))
         trace = running.enter_context(_traced(settings))
-        app = build_app(settings, topics.load_topology(prefix=settings.topic_prefix), trace)
+        app = build_app(
+            settings, topics.load_topology(lanes=settings.lanes or None, prefix=settings.topic_prefix), trace
+        )
         watched = _watched(app, settings)
         if predecessor is None:
             running.enter_context(watched)

@@ -43,7 +43,9 @@ def _broker(settings: Settings) -> Finding:
 def _topics(settings: Settings) -> Finding:
     if not settings.kafka_bootstrap_servers:
         return ok(_UNSET)
-    drift = topics.plan(topics.load_topology(prefix=settings.topic_prefix), settings.cluster())
+    drift = topics.plan(
+        topics.load_topology(lanes=settings.lanes or None, prefix=settings.topic_prefix), settings.cluster()
+    )
     if not drift:
         return ok("as topology/topics.toml has them")
     return failed(

@@ -10,7 +10,7 @@ from confluent_kafka import TopicPartition
 
 from streams.kafka.producing import Sender
 from streams.kafka.reading import partitions_of, reader, stored
-from streams.names import Topic
+from streams.names import WIDE_LANE, Topic
 from streams.wire.commands import Command, Scope, sign_command
 from streams.wire.decisions import decode_audit_event
 from streams.wire.devpki import person_key
@@ -64,15 +64,15 @@ def give(settings: Settings, command: Command) -> Acknowledgement:
 def send_command(
     sender: Sender, topic: str, command: Command, value: bytes, headers: Sequence[Header], lanes: int
 ) -> int:
-    """Send a signed command to its incident's or bot's partition, or else to all; return how many must answer.
+    """Send a signed command to its bot's partition, or to all; return how many must answer.
+
+    An incident about more than one bot is kept by one partition.
 
     Raises: KafkaException where the cluster does not take it.
     """
     places: list[int | None] = [None]  # the key says
-    if command.incident_id is not None:
-        places = [int(command.incident_id.partition("-")[0])]
-    elif command.scope is not Scope.BOT:
-        places = list(range(lanes))
+    if command.scope is not Scope.BOT:
+        places = [WIDE_LANE] if command.incident_id is not None else list(range(lanes))
     for number in places:
         sender.send(
             topic, command.target.encode() if command.scope is Scope.BOT else b"", value, headers, partition=number

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import KafkaException, Producer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from confluent_kafka import KafkaError, Message
 
@@ -72,6 +73,22 @@ class Sender:
         self._raise()
         if left:
             raise KafkaException(f"{left} records not acknowledged within {_FLUSH_S:g} s")
+
+    @contextmanager
+    def transaction(self, timeout_s: float = _FLUSH_S) -> Iterator[None]:
+        """Make one transaction of what is sent inside; needs a `transactional.id`, whose earlier holder is fenced.
+
+        Raises: KafkaException where it was not committed.
+        """
+        self._producer.init_transactions(timeout_s)
+        self._producer.begin_transaction()
+        try:
+            yield
+            self.flush()
+        except BaseException:
+            self._producer.abort_transaction(timeout_s)
+            raise
+        self._producer.commit_transaction(timeout_s)
 
     def _delivered(self, error: KafkaError | None, _message: Message) -> None:
         if error is None:

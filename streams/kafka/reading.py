@@ -97,15 +97,18 @@ def read_all(
     *,
     partition: int | None = None,
     end: int | None = None,
+    starts: Mapping[tuple[str, int], int] | None = None,
 ) -> Iterator[Stored]:
     """Yield every committed record of the topics, in offset order per partition, up to the ends seen on the way.
 
-    `partition`: of this number alone; `end`: only what stands before this offset.
+    `partition`: of this number alone; `end`: only what stands before this offset; `starts`: where to begin, by topic
+    and partition, elsewhere with the first record.
     """
+    begin = starts or {}
     consumer = reader(bootstrap_servers, security)
     try:
         waiting = {place for place in partitions_of(consumer, topics) if partition in (None, place[1])}
-        consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for topic, number in sorted(waiting)])
+        consumer.assign([TopicPartition(*place, begin.get(place, OFFSET_BEGINNING)) for place in sorted(waiting)])
         while waiting:
             for message in consumer.consume(_CONSUME_MAX, _POLL_S):
                 error = message.error()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
-from streams.audit.epochs import Epoch, closing_problem, load_epochs
+from streams.audit.epochs import Epoch, beginning_problem, closing_problem, load_epochs
 from streams.audit.verify import verify_timed_log
 from streams.kafka.reading import ends_of, partitions_of, read_all, reader
 from streams.names import Topic
@@ -80,10 +80,10 @@ def verify_audit(
     epochs = load_epochs(settings.pki, current_epoch(settings))
     problems: list[str] = []
     sums = _Sums()
-    for epoch, following in zip_longest(epochs, epochs[1:]):
+    for before, epoch, following in zip((None, *epochs), epochs, (*epochs[1:], None), strict=False):
         events, notes = ends(settings, epoch)
         for lane in range(epoch.lanes):
-            place = _Lane(epoch, following, lane, (events[lane], notes[lane]))
+            place = _Lane(before, epoch, following, lane, (events[lane], notes[lane]))
             _verify_lane(settings, place, keys, policy, sums, problems)
     if warehouse is not None:
         sums.rows = _compare_rows(settings, epochs[-1], warehouse, problems)
@@ -114,6 +114,7 @@ def read_topic(settings: Settings, epoch: Epoch, topic: Topic, lane: int, end: i
 
 @dataclass(frozen=True, slots=True)
 class _Lane:
+    before: Epoch | None
     epoch: Epoch
     following: Epoch | None
     number: int
@@ -139,7 +140,7 @@ class _Leaves:
     def __init__(self, records: Iterator[Stored]) -> None:
         self._records = records
         self._end: int | None = None
-        self.last = b""
+        self.first = self.last = b""
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -149,6 +150,7 @@ class _Leaves:
         if self._end is not None and record.offset >= self._end:
             raise StopIteration
         self.last = record.value
+        self.first = self.first or record.value
         return record.value
 
     def close_after(self, notes: Iterator[Stored], end: int) -> Iterator[bytes]:
@@ -174,6 +176,8 @@ def _verify_lane(
     sums.keys |= {key.verifier.vkey for key in known}
     report = verify_timed_log(leaves, closed, known, origin=origin)
     found = [f"{problem.kind.value}: {problem.detail}" for problem in report.problems]
+    wrong_start = None if lane.before is None else beginning_problem(leaves.first, lane.before)
+    found += [] if wrong_start is None else [wrong_start]
     found += [] if lane.following is None else _closing(epoch, number, lane.following, report, leaves.last)
     if policy is not None:
         cosigned = read_topic(settings, epoch, Topic.AUDIT_COSIGNATURES, number)

@@ -1,7 +1,8 @@
-"""Closing the logs of an epoch, so that others with another number of lanes can begin."""
+"""Closing the logs of an epoch, and what begins those that follow: the two ends of a link between them."""
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from confluent_kafka import KafkaException, Producer
@@ -9,7 +10,7 @@ from confluent_kafka import KafkaException, Producer
 from streams.agents.journal import CLOSED
 from streams.agents.kernel_clock import KernelClock
 from streams.audit.checkpoint import Checkpoint, sign_checkpoint
-from streams.audit.epochs import LOG_CLOSED, TreeHead, closing_details, load_epochs, save_closed
+from streams.audit.epochs import LOG_BEGUN, LOG_CLOSED, TreeHead, closing_details, load_epochs, reuse_problem
 from streams.audit.verify import event_time_us, verify_timed_log
 from streams.core.errors import PortcullisError
 from streams.core.merkle import Frontier, hash_leaf
@@ -19,11 +20,14 @@ from streams.wire.decisions import AuditEvent, encode_audit_head
 from streams.wire.log_keys import log_keys, log_signers
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from streams.audit.epochs import Epoch
     from streams.settings import Settings
 
 _TIMEOUT_S: Final = 60.0
-_CLOSED_BY: Final = "portcullis-audit-close"
+_CHUNK: Final = 1024
+_WRITTEN_BY: Final = "portcullis-repartition"
 
 
 class ClosingError(PortcullisError):
@@ -31,60 +35,86 @@ class ClosingError(PortcullisError):
 
 
 def close_logs(settings: Settings, following: Epoch, *, by: str, now_us: int) -> tuple[TreeHead, ...]:
-    """Append LOG_CLOSED and a final checkpoint to every log, and note the epoch that follows; may be run again.
+    """Append LOG_CLOSED and a final checkpoint to every log; return them. May be run again for the same that follow.
 
     Each lane's worker is fenced: it ends, and started again it refuses the closed log.
 
     Raises: ClosingError where a log does not verify or Kafka refuses, EpochError where the list does not hold.
     """
     epoch = current_epoch(settings)
-    known = load_epochs(settings.pki, epoch)
-    if following.origin in {e.origin for e in known} or following.prefix in {e.prefix for e in known}:
-        raise ClosingError(f"{following.origin}: an origin and a prefix that no logs have had required")
-    finals = tuple(_close(settings, epoch, lane, following, by=by, now_us=now_us) for lane in range(epoch.lanes))
-    save_closed(settings.pki, epoch, finals, following)
-    return finals
+    problem = reuse_problem(load_epochs(settings.pki, epoch), following)
+    if problem is not None:
+        raise ClosingError(problem)
+    return tuple(_close(settings, epoch, lane, following, by=by, now_us=now_us) for lane in range(epoch.lanes))
+
+
+def beginning_leaf(lane: int, at_us: int, by: str, before: Epoch, details: Mapping[str, str]) -> bytes:
+    """Return the first leaf of a log that follows those of an epoch; `details` are what it says beside that."""
+    return _leaf(LOG_BEGUN, lane, 0, at_us, by, {**before.recollection(), **details})
 
 
 def _close(settings: Settings, epoch: Epoch, lane: int, following: Epoch, *, by: str, now_us: int) -> TreeHead:
-    app_id = settings.topic_prefix + settings.app_id
-    producer = Producer({**settings.cluster(), "transactional.id": f"{app_id}-{lane}", "enable.idempotence": True})
+    producer = _fencing_producer(settings, lane)
     try:
         producer.init_transactions(_TIMEOUT_S)
         tree, last = _verified(settings, epoch, lane)
-        if closing_details(last) == {**following.announcement()}:
+        closed = closing_details(last)
+        if closed == {**following.announcement()}:
             return TreeHead(tree.size, tree.root())
+        if closed is not None:
+            raise ClosingError(f"log {epoch.log(lane)}: closed already, followed by {closed.get('next_origin')}")
         at_us = max(now_us, event_time_us(last) if last else 0)
-        leaf = _leaf(lane, tree.size, at_us, by, following)
+        leaf = _leaf(LOG_CLOSED, lane, tree.size, at_us, by, following.announcement())
         grown = tree.append(hash_leaf(leaf))
         origin = epoch.log(lane)
         note = sign_checkpoint(
             Checkpoint(origin, grown.size, grown.root()), *log_signers(settings.pki, origin).at(at_us)
         )
+        changelog = TableName.LOG.changelog(settings.group)
         producer.begin_transaction()
         producer.produce(epoch.prefix + Topic.AUDIT_EVENTS, leaf, b"", partition=lane)
         producer.produce(epoch.prefix + Topic.AUDIT_CHECKPOINTS, note, origin.encode(), partition=lane)
-        producer.produce(f"{app_id}-{TableName.LOG}-changelog", following.origin.encode(), CLOSED, partition=lane)
+        producer.produce(changelog, following.origin.encode(), CLOSED, partition=lane)
         producer.commit_transaction(_TIMEOUT_S)
     except KafkaException as error:
         raise ClosingError(f"log {epoch.log(lane)}: {error}") from error
     return TreeHead(grown.size, grown.root())
 
 
+def _fencing_producer(settings: Settings, lane: int) -> Producer:
+    """Return a producer under the name of the lane's worker: what that one has begun ends, and it writes no more."""
+    return Producer({**settings.cluster(), "transactional.id": f"{settings.group}-{lane}", "enable.idempotence": True})
+
+
 def _verified(settings: Settings, epoch: Epoch, lane: int) -> tuple[Frontier, bytes]:
     """Return the tree of a log and its last leaf. Raises: ClosingError where it does not verify."""
     origin = epoch.log(lane)
-    leaves = list(values(read_topic(settings, epoch, Topic.AUDIT_EVENTS, lane)))
+    leaves = _Grown(values(read_topic(settings, epoch, Topic.AUDIT_EVENTS, lane)))
     notes = values(read_topic(settings, epoch, Topic.AUDIT_CHECKPOINTS, lane))
     report = verify_timed_log(leaves, notes, log_keys(settings.pki, origin), origin=origin)
     if report.problems:
         raise ClosingError(f"log {origin}: {report.problems[0].kind.value}: {report.problems[0].detail}")
-    return Frontier().extend(map(hash_leaf, leaves)), leaves[-1] if leaves else b""
+    return leaves.tree, leaves.last
 
 
-def _leaf(lane: int, index: int, at_us: int, by: str, following: Epoch) -> bytes:
+class _Grown:
+    """Leaves as they are read, the tree of those read, and the last of them."""
+
+    def __init__(self, leaves: Iterator[bytes]) -> None:
+        self._leaves = leaves
+        self.tree = Frontier()
+        self.last = b""
+
+    def __iter__(self) -> Iterator[bytes]:
+        while chunk := list(islice(self._leaves, _CHUNK)):
+            self.tree = self.tree.extend(map(hash_leaf, chunk))
+            self.last = chunk[-1]
+            yield from chunk
+
+
+def _leaf(event_type: str, lane: int, index: int, at_us: int, by: str, details: Mapping[str, str]) -> bytes:
     event = AuditEvent(
-        event_type=LOG_CLOSED,
+        event_type=event_type,
         agent_id="",
         agent_seq=None,
         log_index=index,
@@ -103,9 +133,9 @@ def _leaf(lane: int, index: int, at_us: int, by: str, following: Epoch) -> bytes
         state_after="ACTIVE",
         policy_sha256=None,
         authorised_by=by,
-        verified_by=_CLOSED_BY,
+        verified_by=_WRITTEN_BY,
         approved_by=by,
         outcome="NONE",
-        details=following.announcement(),
+        details=details,
     )
     return encode_audit_head(event, None)

@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from streams.audit.epochs import LOG_CLOSED, load_epochs
+from streams.audit.checkpoint import Checkpoint
+from streams.audit.epochs import LOG_BEGUN, closing_details, details_of, finals_sha256, load_epochs
 from streams.audit.verify import verify_timed_log
 from streams.core.errors import PortcullisError
 from streams.names import Topic
 from streams.reports.layout import BatchError, read_items, write_item
 from streams.rig.auditing import AuditReport, current_epoch, ends, read_topic, values
 from streams.rig.cosigned import check_cosigned
-from streams.wire.avro import DecodeError
-from streams.wire.decisions import decode_audit_event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from streams.audit.epochs import Epoch
@@ -103,6 +102,8 @@ class _Folder:
     problems: list[str] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
     required: set[str] = field(default_factory=set)
+    heads: dict[str, Checkpoint] = field(default_factory=dict)
+    begun: dict[str, Mapping[str, str]] = field(default_factory=dict)
     leaves: int = 0
     checkpoints: int = 0
     cosigned: int = 0
@@ -114,8 +115,9 @@ class _Folder:
                 self._verify_log(origin, self.folder / str(number))
             except PortcullisError as error:
                 self.problems.append(f"log {origin}: {error}")
+        self.problems += self._beginnings()
         present = set(origins)
-        for required, why in ((known, "its key is known"), (self.required - known, "a closed log names it")):
+        for required, why in ((known, "its key is known"), (self.required - known, "another log names it")):
             left_out = sorted(required - present)
             self.problems += [f"log {name}: {why}, but the folder leaves it out" for name in left_out]
         if len(present) < len(origins):
@@ -163,32 +165,46 @@ class _Folder:
             self.cosigned += size
             found += wrong
         self.problems += [f"log {origin}: {text}" for text in found]
+        self.heads[origin] = Checkpoint(origin, report.leaves, report.root)
         self.required |= _following(leaves.last)
+        if (begun := details_of(leaves.first, LOG_BEGUN)) is not None:
+            self.begun[origin] = begun
+
+    def _beginnings(self) -> Iterator[str]:
+        """Yield why logs do not follow those that their first leaves name; those are required too."""
+        for origin, said in self.begun.items():
+            before = _named(said.get("previous_origin", ""), said.get("previous_lanes", ""))
+            self.required |= set(before)
+            heads = [self.heads[name] for name in before if name in self.heads]
+            if len(heads) == len(before) and finals_sha256(heads) != said.get("previous_sha256"):
+                yield f"log {origin}: its first leaf names other final checkpoints than the logs before it have"
 
     def _items(self, path: Path, kind: str) -> Iterator[bytes]:
         return read_items(path.with_suffix(f".{kind}"))
 
 
 class _Leaves:
-    """Leaves as they are read, and the last of them."""
+    """Leaves as they are read, the first and the last of them."""
 
     def __init__(self, leaves: Iterator[bytes]) -> None:
         self._leaves = leaves
-        self.last = b""
+        self.first = self.last = b""
 
     def __iter__(self) -> Iterator[bytes]:
         for leaf in self._leaves:
             self.last = leaf
+            self.first = self.first or leaf
             yield leaf
 
 
 def _following(last: bytes) -> set[str]:
     """Return the logs that a last leaf names, where it closes its log."""
-    try:
-        event, _ = decode_audit_event(last)
-    except DecodeError:
-        return set()
-    lanes = event.details.get("next_lanes", "")
-    if event.event_type != LOG_CLOSED or not lanes.isdigit() or len(lanes) > _LANES_DIGITS_MAX:
-        return set()
-    return {f"{event.details.get('next_origin', '')}/{lane}" for lane in range(int(lanes))}
+    said = closing_details(last) or {}
+    return set(_named(said.get("next_origin", ""), said.get("next_lanes", "")))
+
+
+def _named(origin: str, lanes: str) -> list[str]:
+    """Return the logs that a leaf names."""
+    if not lanes.isdigit() or len(lanes) > _LANES_DIGITS_MAX:
+        return []
+    return [f"{origin}/{lane}" for lane in range(int(lanes))]

@@ -35,6 +35,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "PORTCULLIS_PKI_DIR": str(settings.pki.absolute()),
         "PORTCULLIS_APP_ID": settings.app_id,
         "PORTCULLIS_TOPIC_PREFIX": settings.topic_prefix,
+        "PORTCULLIS_LANES": str(settings.lanes),
         "PORTCULLIS_LOG_ORIGIN": settings.log_origin,
         "PORTCULLIS_INSTANCE_ID": settings.instance_id,
         "PORTCULLIS_VERIFY_THREADS": str(settings.verify_threads),

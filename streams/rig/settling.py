@@ -39,7 +39,7 @@ def wait_until_settled(settings: Settings, *, timeout_s: float = 60.0, check: Ca
     consumer = Consumer(
         {
             "bootstrap.servers": settings.kafka_bootstrap_servers,
-            "group.id": settings.topic_prefix + settings.app_id,
+            "group.id": settings.group,
             "enable.auto.commit": False,
             **settings.kafka_security,
         }

@@ -149,7 +149,7 @@ def set_stage(
         warehouse_dsn=f"chdb:///{(folder / 'warehouse').absolute()}",
         pki_dir=folder / "pki",
     )
-    topology = topics.load_topology(prefix=settings.topic_prefix)
+    topology = topics.load_topology(lanes=settings.lanes or None, prefix=settings.topic_prefix)
     topics.apply(topology, settings.cluster())
     markets = markets_of(ticks)
     documents = policies(bots, markets, datetime.now(UTC), max_order_age_ms=max_order_age_ms)

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Final
 
 from streams.names import Topic
 from streams.sim.oracle_history import Findings, read_leaves, read_quote
-from streams.sim.oracle_lane import Lane, World
-from streams.sim.oracle_topics import check_topics
+from streams.sim.oracle_lane import Known, Lane, World
+from streams.sim.oracle_topics import Sums, check_topics
 from streams.wire.avro import DecodeError, Schema, decode
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from streams.sim.oracle_case import Quote
-    from streams.sim.oracle_history import History, Mismatch, Place
+    from streams.sim.oracle_history import History, Leaf, Mismatch, Place
     from streams.sim.oracle_lane import Markets
 
 _DIGITS: Final = 400  # products of three 38-digit decimals stay exact
@@ -45,31 +47,44 @@ class OracleReport:
         return "\n".join((head, *map(str, self.mismatches)))
 
 
-def judge(history: History, *, mismatches_max: int = _MISMATCHES_MAX) -> OracleReport:
+def judge(history: History, *later: History, mismatches_max: int = _MISMATCHES_MAX) -> OracleReport:
     """Decide every message of a history again and check what must hold between its topics.
+
+    `later` are the histories of the lanes that followed when their number changed, the oldest first: what the lanes
+    before knew of a bot, those after must know.
 
     Lists at most `mismatches_max` mismatches and counts the rest. A decision that is wrong is one mismatch and no more:
     what follows is held against what should have been decided.
     """
-    findings = Findings(mismatches_max)
-    requests = {(r.partition, r.offset): r for r in history.read(Topic.ORDERS_REQUESTED)}
-    lanes: dict[int, Lane] = {}
+    findings, sums, known = Findings(mismatches_max), Sums(), Known()
+    walked: list[Lane] = []
     with localcontext(Context(prec=_DIGITS)):
-        world = World(history, findings, _quotes(history), requests, _market_breakers(history))
-        leaves = read_leaves(history.read(Topic.AUDIT_EVENTS), findings)
-        for leaf in leaves:
-            partition = leaf.record.partition
-            lane = lanes.get(partition)
-            if lane is None:
-                lane = lanes[partition] = Lane(partition, world)
-            lane.take(leaf)
-        check_topics(history, leaves, findings)
+        for one in (history, *later):
+            leaves = read_leaves(one.read(Topic.AUDIT_EVENTS), findings)
+            lanes = _walk(one, leaves, findings, known)
+            check_topics(one, leaves, findings, sums)
+            known = Known.of(lanes)
+            walked += lanes
     return OracleReport(
-        orders=sum(lane.orders for lane in lanes.values()),
-        approved=sum(lane.approved for lane in lanes.values()),
+        orders=sum(lane.orders for lane in walked),
+        approved=sum(lane.approved for lane in walked),
         mismatches=tuple(findings.mismatches),
         counts=dict(findings.counts),
     )
+
+
+def _walk(history: History, leaves: Sequence[Leaf], findings: Findings, known: Known) -> list[Lane]:
+    """Walk every log of a history; return its lanes as they are at the end."""
+    requests = {(r.partition, r.offset): r for r in history.read(Topic.ORDERS_REQUESTED)}
+    world = World(history, findings, _quotes(history), requests, _market_breakers(history))
+    lanes: dict[int, Lane] = {}
+    for leaf in leaves:
+        partition = leaf.record.partition
+        lane = lanes.get(partition)
+        if lane is None:
+            lane = lanes[partition] = Lane(partition, world, known)
+        lane.take(leaf)
+    return list(lanes.values())
 
 
 def _quotes(history: History) -> dict[Place, tuple[str, Quote]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from streams.sim.oracle_book import Book
@@ -25,7 +25,7 @@ from streams.wire.headers import SIGNATURE, THUMBPRINT, find_headers
 from streams.wire.signatures import ORDER_TYPE, is_valid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 Markets = dict[str, list[tuple[int, str, str]]]
 """Each market's breaker events: when, by which writer (a lane's number, or nobody's), and the state after it."""
@@ -50,29 +50,62 @@ class World:
     markets: Markets
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What all lanes before knew together; nothing where there were none. Each bot was in one of them."""
+
+    bots: dict[str, Past] = field(default_factory=dict)
+    books: dict[str, Book] = field(default_factory=dict)
+    people: tuple[People, ...] = ()
+    markets: dict[str, tuple[str, int]] = field(default_factory=dict)
+    now_us: int = 0
+
+    @classmethod
+    def of(cls, lanes: Sequence[Lane]) -> Known:
+        """Return what these lanes know, of a market's breakers the strictest."""
+        markets: dict[str, tuple[str, int]] = {}
+        for lane in lanes:
+            for symbol, (state, open_until_us) in lane.markets.items():
+                before, until_us = markets.get(symbol, (state, open_until_us))
+                strictest = max(before, state, key=_STRICTNESS.index)
+                markets[symbol] = strictest, max(until_us, open_until_us)
+        return cls(
+            bots={name: past for lane in lanes for name, past in lane.bots.items()},
+            books={name: book for lane in lanes for name, book in lane.books.items()},
+            people=tuple(lane.people for lane in lanes),
+            markets=markets,
+            now_us=max((lane.now_us for lane in lanes), default=0),
+        )
+
+
 class Lane:
     """One partition's log, walked from its first leaf."""
 
-    def __init__(self, partition: int, world: World) -> None:
+    def __init__(self, partition: int, world: World, known: Known) -> None:
         self.orders = self.approved = 0
         self._partition = partition
         self._world = world
         self._findings = world.findings
-        self._bots: dict[str, Past] = {}
-        self._people = People(world.findings, self._bots)
+        self.bots = dict(known.bots)
+        self.people = People(world.findings, self.bots, known.people)
         self._owed: tuple[str, str] | None = None  # a change of state that must be logged next: bot, state
-        self._markets: dict[str, tuple[str, int]] = {}  # what this lane said last: state, open until
-        self._books: dict[str, Book] = {}
+        # What this lane said last: state, open until. What lanes before said is its own word where it said it first.
+        self.markets = {
+            symbol: said
+            for symbol, said in known.markets.items()
+            if self.people.has_stopped(symbol) or world.markets.get(symbol, ((0, "", ""),))[0][1] == str(partition)
+        }
+        self.books = dict(known.books)
         self._events: dict[str, Callable[[Fields, str], None]] = {
             "AGENT_REGISTERED": self._register,
-            "COMMAND_APPLIED": self._people.take,
+            "COMMAND_APPLIED": self.people.take,
             "BREAKER_CHANGED": self._breaker,
             "CERTIFICATE_SUSPENDED": self._suspend,
             "DEADLINE_PASSED": self._deadline,
             "TRADE_EXECUTED": lambda event, _place: self._execute(event),
         }
         self._last_request = -1
-        self._now_us = 0
+        self.now_us = known.now_us
 
     def take(self, leaf: Leaf) -> None:
         """Take the log's next leaf."""
@@ -80,9 +113,9 @@ class Lane:
         place = f"log {self._partition} leaf {event['log_index']}"
         kind = event["event_type"]
         self._check_owed(event, place)
-        if event["event_time"] < self._now_us:
-            self._findings.note("time", place, f"at least {self._now_us}", event["event_time"])
-        self._now_us = max(self._now_us, event["event_time"])
+        if event["event_time"] < self.now_us:
+            self._findings.note("time", place, f"at least {self.now_us}", event["event_time"])
+        self.now_us = max(self.now_us, event["event_time"])
         if kind in (*_DECISIONS, "ORDER_DEAD_LETTERED"):
             self._check_order_of_requests(event, place)
         if kind in _DECISIONS:
@@ -110,7 +143,7 @@ class Lane:
         self.approved += approved
         self._findings.check("verdict", place, ("ORDER_REJECTED", "ORDER_APPROVED")[approved], event["event_type"])
         self._check_copies(event, verdict, request, order, place)
-        past = self._bots.get(order["agent_id"])
+        past = self.bots.get(order["agent_id"])
         codes = tuple(failure["reason"] for failure in verdict["failures"])
         if past is None:
             self._compare(verdict, _UNREGISTERED, place)
@@ -157,7 +190,7 @@ class Lane:
             past=past,
             quote=quote,
             identity=_identity(request, past),
-            killed=self._people.is_killed(scopes),
+            killed=self.people.is_killed(scopes),
             market_state=market_state,
             lowers=asked.entering and self._book(asked.agent_id).lowers(asked),
             # Only the worker knows whether its reader had caught up; refusing for it is safe, so it is believed.
@@ -174,7 +207,7 @@ class Lane:
                 known[writer] = {state}
             elif appended_us <= now_us + _READER_US:
                 known.setdefault(writer, {"ACTIVE"}).add(state)
-        own, open_until_us = self._markets.get(symbol, ("ACTIVE", 0))
+        own, open_until_us = self.markets.get(symbol, ("ACTIVE", 0))
         possible = {"ACTIVE" if own == "REDUCING" and now_us >= open_until_us else own}
         for states in known.values():
             possible = {max(one, other, key=_STRICTNESS.index) for one in possible for other in states}
@@ -197,7 +230,7 @@ class Lane:
         case = next((one for one in cases if [f.code for f in decide_again(one)] == said), cases[0])
         expected = decide_again(case)
         findings, past, asked = self._findings, case.past, case.asked
-        signed = self._people.lifted_by(asked, expected)
+        signed = self.people.lifted_by(asked, expected)
         self._compare(verdict, expected, place, lifted=signed is not None)
         findings.check("override", place, None if signed is None else " ".join(signed.people), event["approved_by"])
         findings.check("policy", place, past.rules.digest.hex(), (verdict["policy_sha256"] or b"").hex())
@@ -242,11 +275,11 @@ class Lane:
     def _breaker(self, event: Fields, place: str) -> None:
         """Take a breaker event: one that others made, or the log's own word on what an order did."""
         if "market" in event["details"]:
-            self._markets[event["details"]["market"]] = (
+            self.markets[event["details"]["market"]] = (
                 event["details"]["state"],
                 int(event["details"]["open_until_us"]),
             )
-        past = self._bots.get(event["agent_id"])
+        past = self.bots.get(event["agent_id"])
         if past is None:
             return
         if event["subject"] is not None:
@@ -258,7 +291,7 @@ class Lane:
 
     def _suspend(self, event: Fields, place: str) -> None:
         """Take the beginning of a grace period."""
-        past = self._bots.get(event["agent_id"])
+        past = self.bots.get(event["agent_id"])
         if past is None or not past.suspended:
             self._findings.note("suspension", place, "after a score above the kill threshold", "without one")
         else:
@@ -267,8 +300,8 @@ class Lane:
     def _deadline(self, event: Fields, place: str) -> None:
         """Take what the clock has decided: it must have been due, and nothing may have stopped it."""
         if event["details"]["deadline"] == "OVERRIDE":
-            self._people.over(event, place)
-        past, kind = self._bots.get(event["agent_id"]), event["details"]["deadline"]
+            self.people.over(event, place)
+        past, kind = self.bots.get(event["agent_id"]), event["details"]["deadline"]
         if past is None:
             return
         now_us = event["event_time"]
@@ -289,15 +322,15 @@ class Lane:
         self._book(report["agent_id"]).execute(report)
 
     def _book(self, agent_id: str) -> Book:
-        return self._books.setdefault(agent_id, Book())
+        return self.books.setdefault(agent_id, Book())
 
     def _register(self, event: Fields, place: str) -> None:
         """Take a bot on the books; commands that came before it hold."""
         agent_id = event["agent_id"]
-        known = self._bots.get(agent_id)
-        self._bots[agent_id] = read_registration(event["subject"], known)
+        known = self.bots.get(agent_id)
+        self.bots[agent_id] = read_registration(event["subject"], known)
         if known is None:
-            self._people.met(agent_id, place)
+            self.people.met(agent_id, place)
 
 
 def _identity(request: Stored, past: Past) -> str:

@@ -9,6 +9,7 @@ from streams.sim.oracle_history import decimal, number
 from streams.wire.avro import Schema, decode
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from decimal import Decimal
 
     from streams.sim.oracle_case import Asked, Finding, Past
@@ -37,21 +38,31 @@ class Signed:
 class People:
     """What people ordered in one partition."""
 
-    def __init__(self, findings: Findings, bots: dict[str, Past]) -> None:
+    def __init__(self, findings: Findings, bots: dict[str, Past], before: Sequence[People] = ()) -> None:
         self._findings = findings
         self._bots = bots
-        self._kills: dict[str, set[str]] = {}  # scope and target → who killed
-        self._stops: dict[str, set[str]] = {}  # market → who halted or reduced it
-        self._early: dict[str, list[Fields]] = {}  # commands for bots that are not registered yet
-        self._overrides: dict[tuple[str, str], Signed] = {}
+        self.kills: dict[str, set[str]] = {}  # scope and target → who killed
+        self.stops: dict[str, set[str]] = {}  # market → who halted or reduced it
+        self.early: dict[str, list[Fields]] = {}  # commands for bots that are not registered yet
+        self.overrides: dict[tuple[str, str], Signed] = {}
+        for people in before:
+            for mine, theirs in ((self.kills, people.kills), (self.stops, people.stops)):
+                for scope, names in theirs.items():
+                    mine[scope] = mine.get(scope, set()) | names
+            self.early |= people.early
+            self.overrides |= people.overrides
+
+    def has_stopped(self, symbol: str) -> bool:
+        """Say whether a person has halted or reduced a market."""
+        return f"MARKET {symbol}" in self.stops
 
     def is_killed(self, scopes: tuple[str, ...]) -> bool:
         """Say whether a kill wider than one bot is in force for any of these."""
-        return any(scope in self._kills for scope in scopes)
+        return any(scope in self.kills for scope in scopes)
 
     def met(self, agent_id: str, place: str) -> None:
         """Take a bot that was registered for the first time: commands that came before it hold."""
-        for command in self._early.pop(agent_id, ()):
+        for command in self.early.pop(agent_id, ()):
             self._command_bot(command, self._bots[agent_id], place)
 
     def take(self, event: Fields, place: str) -> None:
@@ -64,22 +75,22 @@ class People:
         elif (past := self._bots.get(command["target"])) is not None:
             self._command_bot(command, past, place)
         else:
-            self._early.setdefault(command["target"], []).append(command)
+            self.early.setdefault(command["target"], []).append(command)
 
     def lifted_by(self, asked: Asked, expected: tuple[Finding, ...]) -> Signed | None:
         """Return what lifts every check that must fail, where two people signed for this very order; it is used up."""
         key = asked.agent_id, asked.cl_ord_id
-        signed = self._overrides.get(key)
+        signed = self.overrides.get(key)
         if signed is None or not expected or any(finding.code not in _LIFTED for finding in expected):
             return None
         trade = asked.symbol, asked.buy, asked.qty, asked.price
         if asked.replacing or len(signed.people) < 2 or asked.now_us > signed.until_us or trade != signed.trade:
             return None
-        return self._overrides.pop(key)
+        return self.overrides.pop(key)
 
     def over(self, event: Fields, place: str) -> None:
         """Take the end of an override that nobody used."""
-        signed = self._overrides.pop((event["agent_id"], event["details"]["cl_ord_id"]), None)
+        signed = self.overrides.pop((event["agent_id"], event["details"]["cl_ord_id"]), None)
         if signed is None or event["event_time"] < signed.until_us:
             until_us = None if signed is None else signed.until_us
             self._findings.note("deadline", place, f"an override that is over ({until_us})", event["event_time"])
@@ -88,9 +99,9 @@ class People:
         terms = command["terms"]
         trade = terms["symbol"], terms["side"] == "BUY", number(terms["order_qty"], 17), decimal(terms["price"], 13)
         key = command["target"], command["cl_ord_id"]
-        signed = self._overrides.get(key)
+        signed = self.overrides.get(key)
         if signed is None or now_us > signed.until_us:
-            signed = self._overrides[key] = Signed(trade, [], now_us + _OVERRIDE_US)
+            signed = self.overrides[key] = Signed(trade, [], now_us + _OVERRIDE_US)
         self._findings.check("override", place, signed.trade, trade)
         if command["issued_by"] in signed.people:
             person = command["issued_by"]
@@ -101,11 +112,11 @@ class People:
     def _command_wide(self, command: Fields, place: str) -> None:
         scope = f"{command['scope']} {command['target']}".strip()
         if command["action"] == "KILL":
-            self._kills.setdefault(scope, set()).add(command["issued_by"])
+            self.kills.setdefault(scope, set()).add(command["issued_by"])
         elif command["action"] in ("HALT", "REDUCE"):
-            self._stops.setdefault(scope, set()).add(command["issued_by"])
+            self.stops.setdefault(scope, set()).add(command["issued_by"])
         elif command["action"] == "RELEASE":
-            stoppers = self._kills.pop(scope, set()) | self._stops.pop(scope, set())
+            stoppers = self.kills.pop(scope, set()) | self.stops.pop(scope, set())
             self._check_two_people(command, stoppers, place)
 
     def _command_bot(self, command: Fields, past: Past, place: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, defaultdict
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,24 +30,36 @@ _COLUMNS: Final = ("event_type", "agent_id", "agent_seq", "log_index", "source_o
 _VERDICT_COLUMNS: Final = ("cl_ord_id", "decision", "reason", "request_offset", "decision_time")
 
 
-def check_topics(history: History, leaves: Sequence[Leaf], findings: Findings) -> None:
-    """Check invariants 1, 3, 6 and 7, and 2 and 4 once more by plain sums."""
-    _check_log(leaves, findings)
+@dataclass(slots=True)
+class Sums:
+    """What goes on through every change of the lanes: each bot's sequence, its day's value, what it may trade."""
+
+    sequence: Counter[str] = field(default_factory=Counter)
+    limits: dict[bytes, Decimal] = field(default_factory=dict)
+    value: dict[tuple[str, int], Decimal] = field(default_factory=lambda: defaultdict(Decimal))
+    approved: dict[tuple[str, str], Decimal] = field(default_factory=lambda: defaultdict(Decimal))
+    traded: dict[tuple[str, str], Decimal] = field(default_factory=lambda: defaultdict(Decimal))
+    executions: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
+def check_topics(history: History, leaves: Sequence[Leaf], findings: Findings, sums: Sums) -> None:
+    """Check invariants 1, 3, 6 and 7, and 2 and 4 once more by plain sums, which go on from `sums`."""
+    _check_log(leaves, findings, sums)
     decided = _check_requests(history, leaves, findings)
     verdicts = _read_verdicts(history, findings)
     _check_outputs(verdicts, decided, findings)
     _check_dead_letters(history, leaves, findings)
-    _check_sums(verdicts, leaves, findings)
-    _check_trades(history, leaves, findings)
+    _check_sums(verdicts, leaves, findings, sums)
+    _check_trades(history, leaves, findings, sums)
     _check_breakers(history, leaves, findings)
     if history.rows is not None:
         _check_rows(history.rows, leaves, findings)
 
 
-def _check_log(leaves: Sequence[Leaf], findings: Findings) -> None:
+def _check_log(leaves: Sequence[Leaf], findings: Findings, sums: Sums) -> None:
     """Check that leaf indices per log and sequence numbers per bot have no gap."""
     next_index: Counter[int] = Counter()
-    next_sequence: Counter[str] = Counter()
+    next_sequence = sums.sequence
     for leaf in leaves:
         record, event = leaf.record, leaf.event
         place = f"audit.events {record.partition}/{record.offset}"
@@ -158,36 +171,33 @@ def _unreadable(request: Stored) -> str | None:
     return None if (request.key or b"") == order.agent_id.encode() else "KEY_MISMATCH"
 
 
-def _check_sums(verdicts: list[Told], leaves: Sequence[Leaf], findings: Findings) -> None:
+def _check_sums(verdicts: list[Told], leaves: Sequence[Leaf], findings: Findings, sums: Sums) -> None:
     """Check by plain sums that no day's approved value is above any policy's limit (invariant 2)."""
-    limits: dict[bytes, Decimal] = {}
+    limits, value_of = sums.limits, sums.value
     for leaf in leaves:
         if leaf.event["event_type"] == "AGENT_REGISTERED":
             policy = decode(Schema.AGENT_RECORD, leaf.event["subject"])["policy"]
             limits[hashlib.sha256(policy).digest()] = Decimal(json.loads(policy)["scope"]["max_daily_value_eur"])
-    sums: dict[tuple[str, int], Decimal] = defaultdict(Decimal)
     for topic, record, verdict in verdicts:
         value = decimal(verdict["order_value"], 5)
         if topic is not Topic.ORDERS_APPROVED or value is None:
             continue
         key = verdict["agent_id"], verdict["request_time"] // _DAY_US
-        sums[key] += value
+        value_of[key] += value
         limit = limits.get(verdict["policy_sha256"] or b"")
         lifted = any(failure["reason"] == "DAILY_VALUE_LIMIT_EXCEEDED" for failure in verdict["failures"])
-        if limit is None or (sums[key] > limit and not lifted):  # by whom, its lane has checked
+        if limit is None or (value_of[key] > limit and not lifted):  # by whom, its lane has checked
             at = f"orders.approved {record.partition}/{record.offset}"
-            findings.note("2 daily limit", at, f"at most {limit} EUR approved for {key[0]} in a day", sums[key])
+            findings.note("2 daily limit", at, f"at most {limit} EUR approved for {key[0]} in a day", value_of[key])
 
 
-def _check_trades(history: History, leaves: Sequence[Leaf], findings: Findings) -> None:
+def _check_trades(history: History, leaves: Sequence[Leaf], findings: Findings, sums: Sums) -> None:
     """Check that nothing traded without approval, more than was approved, or twice."""
-    approved: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+    approved, traded, executions = sums.approved, sums.traded, sums.executions
     for leaf in leaves:
         if leaf.event["event_type"] == "ORDER_APPROVED" and leaf.order is not None:
             order = leaf.order
             approved[order["agent_id"], order["cl_ord_id"]] += number(order["order_qty"], 17)
-    traded: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
-    executions: Counter[tuple[str, str]] = Counter()
     for record in history.read(Topic.TRADES_EXECUTED):
         at = f"trades.executed {record.partition}/{record.offset}"
         try:

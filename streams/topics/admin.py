@@ -87,6 +87,17 @@ class Admin:
                 self._result(future, fine=KafkaError.UNKNOWN_TOPIC_OR_PART)
         return tuple(names)
 
+    def members(self, group: str) -> tuple[str, ...]:
+        """Return the members of a consumer group, each by its static name where it has one, and its host.
+
+        Raises:
+            ClusterUnavailableError: the cluster did not answer.
+        """
+        (future,) = self._client.describe_consumer_groups([group], request_timeout=self._timeout_s).values()
+        found = self._result(future, fine=KafkaError.GROUP_ID_NOT_FOUND)
+        members = () if found is None else found.members
+        return tuple(f"{member.group_instance_id or member.member_id} on {member.host}" for member in members)
+
     def acls(self) -> tuple[AclBinding, ...]:
         """Return every access rule of the cluster.
 

@@ -12,7 +12,7 @@ from streams.topics.drift import Drift, DriftKind, compare, replicas_for, settin
 from streams.topics.model import TopologyError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from streams.topics.model import Topology
 
@@ -63,6 +63,25 @@ def apply(topology: Topology, cluster: Cluster) -> Outcome:
     )
     admin.alter((drift.topic, drift.setting, drift.wanted) for drift in mended if drift.kind is DriftKind.SETTING)
     return Outcome(mended=mended, refused=_settled(admin, topology))
+
+
+def make_changelogs(topology: Topology, cluster: Cluster, names: Iterable[str]) -> None:
+    """Create compacted topics for rows of workers, as the workers make them where they are missing; waits for leaders.
+
+    Raises:
+        ClusterUnavailableError: the cluster did not answer, or refused.
+    """
+    admin, wanted = Admin(cluster), frozenset(names)
+    beginnings = tuple(wanted)
+    replicas = replicas_for(topology, admin.look(beginnings))
+    settings = {"cleanup.policy": "compact", "min.insync.replicas": str(max(1, replicas - 1))}
+    admin.create(((name, topology.lanes, settings) for name in wanted), replicas=replicas)
+
+    def waiting() -> list[str]:
+        live = admin.look(beginnings).topics
+        return [f"{name} has no leader" for name in wanted if name not in live or not live[name].has_leaders]
+
+    _wait(waiting)
 
 
 def discard(topology: Topology, cluster: Cluster) -> tuple[str, ...]:

@@ -117,6 +117,7 @@ EVENT_TYPES: Final = (
     "INCIDENT_CHANGED",
     "HEARTBEAT_REFUSED",
     "TRUST_CHANGED",
+    "LOG_BEGUN",
 )
 _EVENT_TYPE_INDEX: Final = {name: write_long(place) for place, name in enumerate(EVENT_TYPES)}
 _APPROVED: Final = write_long(0)

@@ -1,0 +1,125 @@
+"""What a cluster says before the move: the rows, and everything that forbids it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from confluent_kafka import Consumer, TopicPartition
+
+from streams.audit.epochs import LOG_BEGUN, details_of, load_epochs, reuse_problem
+from streams.kafka.reading import partitions_of, read_all
+from streams.names import LANE_SOURCES, TableName, Topic
+from streams.repartition.placing import Row
+from streams.rig.auditing import current_epoch
+from streams.topics.admin import Admin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from streams.audit.epochs import Epoch
+    from streams.settings import Settings
+
+KILL_ALL: Final = b"ALL"
+ROWS_SHA256: Final = "rows_sha256"
+"""What LOG_BEGUN says of the rows that its lane began with."""
+_TIMEOUT_S: Final = 20.0
+_SHOWN_MAX: Final = 5
+
+Tables = dict[TableName, list[Row]]
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The installation as it is: its open logs, its rows, and why it may not be moved now."""
+
+    epoch: Epoch
+    tables: Tables
+    problems: tuple[str, ...]
+
+
+def survey(settings: Settings, following: Epoch) -> Survey:
+    """Look at everything and name all problems at once; changes nothing.
+
+    Raises: KafkaException where the cluster does not answer, EpochError where the list of logs does not hold.
+    """
+    epoch = current_epoch(settings)
+    tables = read_tables(settings)
+    found = [reuse_problem(load_epochs(settings.pki, epoch), following), *_not_at_rest(settings, epoch, tables)]
+    if epoch.lanes == following.lanes:
+        found.append(f"lanes: another number than {epoch.lanes} required")
+    return Survey(epoch, tables, tuple(problem for problem in found if problem is not None))
+
+
+def read_tables(settings: Settings) -> Tables:
+    """Return the last row of every key, by table; of each lane its own."""
+    names = {table.changelog(settings.group): table for table in TableName}
+    last: dict[TableName, dict[tuple[int, bytes], bytes]] = {table: {} for table in TableName}
+    for record in read_all(settings.require_cluster(), names, settings.kafka_security):
+        rows, place = last[names[record.topic]], (record.partition, record.key)
+        rows.pop(place, None)
+        if record.value:
+            rows[place] = record.value
+    return {
+        table: [Row(lane, key, value) for (lane, key), value in sorted(rows.items())] for table, rows in last.items()
+    }
+
+
+def unread(settings: Settings) -> dict[str, int]:
+    """Return how many committed records of each lane's sources no lane has taken, by topic and partition.
+
+    Records, not offsets: a topic that is written in transactions ends with a marker that nobody commits.
+    """
+    servers, topics = settings.require_cluster(), [settings.topic_prefix + topic for topic in LANE_SOURCES]
+    consumer = Consumer({**settings.cluster(), "group.id": settings.group, "enable.auto.commit": False})
+    try:
+        places = [TopicPartition(*place) for place in partitions_of(consumer, topics)]
+        committed = consumer.committed(places, timeout=_TIMEOUT_S)
+    finally:
+        consumer.close()
+    starts = {(place.topic, place.partition): place.offset for place in committed if place.offset >= 0}
+    left = Counter(
+        f"{record.topic}-{record.partition}"
+        for record in read_all(servers, topics, settings.kafka_security, starts=starts)
+    )
+    return dict(sorted(left.items()))
+
+
+def _not_at_rest(settings: Settings, epoch: Epoch, tables: Tables) -> Iterator[str]:
+    """Yield why the old lanes are not stopped, drained and killed."""
+    members = Admin(settings.cluster()).members(settings.group)
+    if members:
+        yield f"workers: none in group {settings.group} required, has {', '.join(members)}"
+    left = unread(settings)
+    if left:
+        first = ", ".join(f"{place}: {count}" for place, count in list(left.items())[:_SHOWN_MAX])
+        yield f"unread records: 0 required, has {sum(left.values())} ({first}): let the workers read them first"
+    killed = {row.lane for row in tables[TableName.CONTROLS] if row.key == KILL_ALL}
+    alive = sorted(set(range(epoch.lanes)) - killed)
+    if alive:
+        yield f"KILL ALL: in force in every lane required, is not in {alive}"
+
+
+def begun_lanes(
+    settings: Settings, following: Epoch, topics: Sequence[str], digests: Mapping[int, str]
+) -> tuple[set[int], list[str]]:
+    """Return which new lanes have exactly the rows that they are to get, and every other that is not empty.
+
+    `topics`: all of the new ones that exist; `digests`: of the rows that each lane is to get.
+    """
+    events, done, problems = following.prefix + Topic.AUDIT_EVENTS, set[int](), list[str]()
+    servers = settings.require_cluster()
+    for lane, digest in digests.items() if topics else ():
+        records = read_all(servers, topics, settings.kafka_security, partition=lane)
+        found = Counter(record.topic for record in records)
+        if not found:
+            continue
+        leaves = read_all(servers, [events], settings.kafka_security, partition=lane) if found[events] == 1 else ()
+        begun = next((details_of(leaf.value, LOG_BEGUN) for leaf in leaves), None)
+        if begun is not None and begun.get(ROWS_SHA256) == digest:
+            done.add(lane)
+        else:
+            counts = ", ".join(f"{name}: {count}" for name, count in found.most_common(_SHOWN_MAX))
+            problems.append(f"new lane {lane}: empty topics required, has {counts}")
+    return done, problems
