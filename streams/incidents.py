@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from streams.audit.epochs import Epoch, load_epochs
 from streams.core.errors import PortcullisError
 from streams.core.texts import time_text
 from streams.kafka.reading import read_all
-from streams.names import Topic
+from streams.names import WIDE_LANE, Topic, generation_of
 from streams.reports.incident import build_audit, encode_audit
 from streams.wire.decisions import decode_audit_event
 from streams.wire.incidents import decode_incident
@@ -53,13 +54,21 @@ def completed_audit(settings: Settings, incident: Incident, changes: Sequence[st
 
 
 def _events(settings: Settings, incident: Incident) -> Iterator[tuple[AuditEvent, bytes | None]]:
-    """Yield the log's events from just before the incident; what led to it stands right before."""
-    topic = settings.topic_prefix + Topic.AUDIT_EVENTS
-    servers = settings.require_cluster()
-    for record in read_all(servers, [topic], settings.kafka_security, partition=incident.partition):
-        event, body = decode_audit_event(record.value)
-        if event.log_index >= incident.log_index - 3:
-            yield event, body
+    """Yield the log's events from just before the incident, what led to it stands right before; then those of its bot
+    in the logs that followed, where the number of lanes changed.
+    """
+    servers, before = settings.require_cluster(), generation_of(incident.incident_id) - 1
+    epochs = load_epochs(settings.pki, Epoch(settings.log_origin, 0, settings.topic_prefix))[before:]
+    if not epochs:
+        raise UnknownIncidentError(f"{incident.incident_id}: the list of logs here does not reach it")
+    later = WIDE_LANE if incident.scope != "BOT" else None
+    for number, epoch in enumerate(epochs):
+        lane, first = (later, 0) if number else (incident.partition, incident.log_index - 3)
+        topic = epoch.prefix + Topic.AUDIT_EVENTS
+        for record in read_all(servers, [topic], settings.kafka_security, partition=lane):
+            event, body = decode_audit_event(record.value)
+            if event.log_index >= first:
+                yield event, body
 
 
 def shown(incident: Incident) -> dict[str, Any]:

@@ -60,6 +60,17 @@ WIDE_LANE: Final = 0
 """The partition that keeps the incidents of commands which every partition gets."""
 
 
+def log_name(partition: int, generation: int) -> str:
+    """Return how identifiers of a log's events begin: its number, after a move to other lanes with the generation's."""
+    return str(partition) if generation == 1 else f"g{generation}.{partition}"
+
+
+def generation_of(identifier: str) -> int:
+    """Return the generation of the log in whose name an identifier was given."""
+    number, dot, _ = identifier.partition(".")
+    return int(number[1:]) if dot and number[:1] == "g" and number[1:].isdigit() else 1
+
+
 @unique
 class TableName(StrEnum):
     """The lane's tables; each has a compacted changelog that Faust makes and restores."""

@@ -26,7 +26,7 @@ from streams.agents.suspensions import SuspensionsAgent
 from streams.agents.tally import LaneTally
 from streams.agents.trust import TrustAgent
 from streams.core.state import BotState
-from streams.names import TableName, Topic
+from streams.names import TableName, Topic, log_name
 from streams.wire.decisions import AuditEvent, encode_audit_head
 
 if TYPE_CHECKING:
@@ -181,9 +181,8 @@ class Lane:
 
     @property
     def name(self) -> str:
-        """Return how identifiers of this log begin: its number, after a move to other lanes with the generation's."""
-        generation = self.journal.generation
-        return str(self.partition) if generation == 1 else f"g{generation}.{self.partition}"
+        """Return how identifiers of this log's events begin."""
+        return log_name(self.partition, self.journal.generation)
 
     def bot(self, agent_id: str) -> BotState:
         """Return the bot's state, a new one where it has none."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -89,6 +89,18 @@ class Sender:
             self._producer.abort_transaction(timeout_s)
             raise
         self._producer.commit_transaction(timeout_s)
+
+    def send_offsets(self, offsets: Mapping[tuple[str, int], int], group: Mapping[str, str]) -> None:
+        """Commit offsets by topic and partition within the transaction; `group`: a consumer's configuration.
+
+        Raises: KafkaException where the cluster does not take them.
+        """
+        consumer = Consumer(dict(group))
+        try:
+            places = [TopicPartition(*place, offset) for place, offset in offsets.items()]
+            self._producer.send_offsets_to_transaction(places, consumer.consumer_group_metadata(), _FLUSH_S)
+        finally:
+            consumer.close()
 
     def _delivered(self, error: KafkaError | None, _message: Message) -> None:
         if error is None:

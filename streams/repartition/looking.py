@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -108,18 +108,20 @@ def begun_lanes(
 
     `topics`: all of the new ones that exist; `digests`: of the rows that each lane is to get.
     """
-    events, done, problems = following.prefix + Topic.AUDIT_EVENTS, set[int](), list[str]()
-    servers = settings.require_cluster()
-    for lane, digest in digests.items() if topics else ():
-        records = read_all(servers, topics, settings.kafka_security, partition=lane)
-        found = Counter(record.topic for record in records)
-        if not found:
-            continue
-        leaves = read_all(servers, [events], settings.kafka_security, partition=lane) if found[events] == 1 else ()
-        begun = next((details_of(leaf.value, LOG_BEGUN) for leaf in leaves), None)
-        if begun is not None and begun.get(ROWS_SHA256) == digest:
-            done.add(lane)
-        else:
-            counts = ", ".join(f"{name}: {count}" for name, count in found.most_common(_SHOWN_MAX))
-            problems.append(f"new lane {lane}: empty topics required, has {counts}")
+    events, servers = following.prefix + Topic.AUDIT_EVENTS, settings.require_cluster()
+    counts: defaultdict[int, Counter[str]] = defaultdict(Counter)
+    said: dict[int, str | None] = {}
+    for record in read_all(servers, topics, settings.kafka_security) if topics else ():
+        counts[record.partition][record.topic] += 1
+        if record.topic == events:
+            said[record.partition] = (details_of(record.value, LOG_BEGUN) or {}).get(ROWS_SHA256)
+            if counts[record.partition][events] > 1:
+                break  # in use: how much more there is does not matter
+    done = {lane for lane, digest in digests.items() if counts[lane][events] == 1 and said[lane] == digest}
+    problems = [
+        f"new lane {lane}: empty topics required, has "
+        + ", ".join(f"{name}: {count}" for name, count in found.most_common(_SHOWN_MAX))
+        for lane, found in counts.items()
+        if found and lane not in done
+    ]
     return done, problems

@@ -12,7 +12,7 @@ from streams.audit.checkpoint import Checkpoint, sign_checkpoint
 from streams.core.errors import PortcullisError
 from streams.core.merkle import Frontier, hash_leaf
 from streams.kafka.producing import Sender
-from streams.names import TableName, Topic
+from streams.names import LANE_SOURCES, TableName, Topic
 from streams.repartition.looking import ROWS_SHA256, read_tables
 from streams.rig.closing import beginning_leaf
 from streams.wire.log_keys import log_signers
@@ -85,8 +85,8 @@ def write_lane(settings: Settings, begin: Begin, placed: Placed, carried: Iterab
     Raises: KafkaException where it was not committed.
     """
     moved = moved_settings(settings, begin.following)
-    name = {"transactional.id": f"{moved.group}-repartition-{lane}", "transaction.timeout.ms": _TRANSACTION_MS}
-    sender = Sender(moved.require_cluster(), moved.kafka_security, **name)
+    transactional = {"transactional.id": f"{moved.group}-repartition-{lane}", "transaction.timeout.ms": _TRANSACTION_MS}
+    sender = Sender(moved.require_cluster(), moved.kafka_security, **transactional)
     with sender.transaction():
         for table in TableName:
             changelog = table.changelog(moved.group)
@@ -103,6 +103,9 @@ def write_lane(settings: Settings, begin: Begin, placed: Placed, carried: Iterab
         )
         for name, row in log_rows.items():
             sender.send(TableName.LOG.changelog(moved.group), name.encode(), row, partition=lane)
+        # A worker that finds rows but no offsets does not guess where they end.
+        offsets = dict.fromkeys(((moved.topic_prefix + topic, lane) for topic in LANE_SOURCES), 0)
+        sender.send_offsets(offsets, {**moved.cluster(), "group.id": moved.group})
 
 
 def begun_log(pki: Path, begin: Begin, placed: Placed, lane: int) -> tuple[bytes, bytes, dict[str, bytes]]:

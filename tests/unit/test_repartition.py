@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
@@ -16,7 +17,6 @@ from streams.audit.epochs import Epoch, TreeHead, beginning_problem
 from streams.core.breaker import Breaker, Signal
 from streams.core.orders import TradingState
 from streams.core.reasons import Reason
-from streams.engine.tables import new_rows
 from streams.names import LANE_SOURCES, TableName, Topic
 from streams.repartition.carried import carry
 from streams.repartition.placing import Change, Placed, PlacingError, Row, place
@@ -38,10 +38,9 @@ from streams.wire.decisions import Verdict, decode_audit_event, decode_verdict
 from tests.sim_world import S_US, World, tables
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from streams.sim.oracle_history import History
 
+ROOT = Path(__file__).parent.parent.parent
 CEO, CFO, LEAD = "ceo@acme", "cfo@acme", "compliance_lead@acme"
 OLD, NEW = 2, 3
 LIMIT_E5, USED_E5 = 20_000 * 100_000, 16_000 * 100_000
@@ -136,7 +135,8 @@ def test_the_oracle_knows_no_difference_between_the_lanes_before_and_those_after
     assert all(placed.count(table) for table in TABLE_RULES if table is not TableName.DEADLINES)
     world.prices()
     world.run(200, seed=2)
-    assert {verdict.approved for bot in world.bots for verdict in world.verdicts(bot.agent_id)} == {False}
+    passed = [one for bot in world.bots for one in world.verdicts(bot.agent_id) if one.approved]
+    assert {one.order_value_e5 for one in passed} <= {None}  # a cancellation may always pass
     world.command(Action.RELEASE, Scope.ALL, "", CEO)  # who killed may not
     world.decide()
     world.command(Action.RELEASE, Scope.ALL, "", CFO)
@@ -185,6 +185,10 @@ def test_every_table_topic_and_kind_of_row_has_a_rule() -> None:
     assert set(DEADLINE_RULES) == set(Kind)
     wide = {str(scope) for scope in Scope if scope is not Scope.BOT}
     assert set(CONTROL_RULES) == wide | {"COMMAND", "OVERRIDE", "BREAKER", "TRUST"}
+    page = (ROOT / "topology" / "upgrade.md").read_text()
+    for rules in (TABLE_RULES, CONTROL_RULES, TOPIC_RULES):
+        for name, rule in rules.items():
+            assert f"| `{name}` | {rule} |\n" in page
     carried = {TopicRule.REGISTRATIONS, TopicRule.STOPS, TopicRule.FED}
     assert {TOPIC_RULES[topic] for topic in LANE_SOURCES} == carried | {TopicRule.DRAINED}
 
@@ -268,7 +272,7 @@ def test_a_row_in_another_lane_than_its_key_s_is_told_and_left() -> None:
 
 def test_identifiers_of_the_old_log_cannot_be_taken_for_those_of_the_new() -> None:
     home = lane_of(b"bot-1", OLD)
-    recent = new_rows(*TABLES[TableName.RECENT_IDS])
+    recent, read = tables()[TableName.RECENT_IDS], tables()[TableName.RECENT_IDS]
     recent.put("57 bot-1", 120 * S_US, [["o-1", 1, 2]])
     ((key, value),) = recent.take_changes()
     assert value is not None
@@ -276,6 +280,5 @@ def test_identifiers_of_the_old_log_cannot_be_taken_for_those_of_the_new() -> No
     placed = place(tables_of, Change(OLD, NEW, 1))
     ((moved, kept),) = placed.rows[TableName.RECENT_IDS][lane_of(b"bot-1", NEW)].items()
     assert (moved, kept) == (b"g1.%d." % home + key, value)
-    read = new_rows(TABLES[TableName.RECENT_IDS][0], 60 * S_US)
-    read.restore([Changed(0, moved, kept)])  # type: ignore[list-item]
+    read.restore([Changed(0, moved, kept)])
     assert read.keys() == [(f"g1.{home}.57 bot-1", 120 * S_US)]
