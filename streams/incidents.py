@@ -54,8 +54,9 @@ def completed_audit(settings: Settings, incident: Incident, changes: Sequence[st
 
 
 def _events(settings: Settings, incident: Incident) -> Iterator[tuple[AuditEvent, bytes | None]]:
-    """Yield the log's events from just before the incident, what led to it stands right before; then those of its bot
-    in the logs that followed, where the number of lanes changed.
+    """Yield the log's events from just before the incident; what led to it stands right before.
+
+    Where the number of lanes changed since, those of the logs that followed too.
     """
     servers, before = settings.require_cluster(), generation_of(incident.incident_id) - 1
     epochs = load_epochs(settings.pki, Epoch(settings.log_origin, 0, settings.topic_prefix))[before:]

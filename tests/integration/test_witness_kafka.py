@@ -9,13 +9,13 @@ from threading import Event
 import pytest
 
 from streams.audit.checkpoint import Checkpoint, sign_checkpoint
-from streams.audit.epochs import Epoch, EpochError
+from streams.audit.epochs import Epoch, EpochError, save_closed
 from streams.audit.keys import key_source
 from streams.audit.policy import TlogPolicy
 from streams.core.merkle import MerkleError
 from streams.names import Topic
-from streams.rig.auditing import AuditReport, verify_audit
-from streams.rig.closing import ClosingError, close_logs
+from streams.rig.auditing import AuditReport, current_epoch, verify_audit
+from streams.rig.closing import ClosingError, beginning_leaf, close_logs
 from streams.rig.consistency import NoCheckpointError, prove_consistency
 from streams.rig.log_folder import export_logs, verify_folder
 from streams.settings import Settings
@@ -24,6 +24,7 @@ from streams.wire.log_keys import log_keys, log_signers
 from streams.witness.running import load_cosigner, run_witness
 from tests.integration.engine_rig import wait_until
 from tests.integration.log_rig import LANES, LogWriter, log_topics, read_values, rig_settings, running
+from tests.made_log import START_US
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
@@ -113,14 +114,19 @@ def test_any_two_checkpoints_are_proven_consistent(settings: Settings) -> None:
 def test_logs_are_closed_and_others_begin(settings: Settings) -> None:
     writer = LogWriter(settings, 20)
     writer.write(0, 9)
-    following = Epoch(f"{settings.log_origin}/2", 3, f"{settings.topic_prefix}next.")
+    following = Epoch(f"{settings.log_origin}/2", LANES, f"{settings.topic_prefix}next.")
     with log_topics(settings.kafka_bootstrap_servers, following.prefix, following.lanes):
         check_closing(settings, writer, following)
 
 
 def check_closing(settings: Settings, writer: LogWriter, following: Epoch) -> None:
+    epoch = current_epoch(settings)
     finals = close_logs(settings, following, by="cfo@acme", now_us=1)
     assert [final.size for final in finals] == [10, 1]
+    assert close_logs(settings, following, by="cfo@acme", now_us=2) == finals
+    with pytest.raises(ClosingError, match="closed already"):
+        close_logs(settings, replace(following, origin="elsewhere", prefix="e."), by="cfo@acme", now_us=2)
+    save_closed(settings.pki, epoch, finals, following)
     with pytest.raises(EpochError, match="last and open required"):
         close_logs(settings, following, by="cfo@acme", now_us=2)
     moved = replace(settings, topic_prefix=following.prefix, log_origin=following.origin)
@@ -129,13 +135,19 @@ def check_closing(settings: Settings, writer: LogWriter, following: Epoch) -> No
     # The writer that was there is fenced.
     with pytest.raises(Exception, match=r"fenced|epoch"):
         writer.write(0, 1)
+    unlinked = [f"log {following.log(lane)}: the first leaf of a log that follows others" for lane in range(LANES)]
+    problems = audit(moved, with_policy=False).problems
+    assert [problem.rpartition(" must")[0] for problem in problems] == unlinked
+    writer_after = LogWriter(moved, 20)
+    for lane, leaves in enumerate(writer_after.leaves):
+        first = beginning_leaf(lane, START_US, "cfo@acme", replace(epoch, finals=finals), {})
+        writer_after.leaves[lane] = (first, *leaves)
+        writer_after.write(lane, 3)
     report = audit(moved, with_policy=False)
-    assert (report.verified, report.logs, report.leaves) == (True, LANES + 3, 11), report.problems
+    assert (report.verified, report.logs, report.leaves) == (True, 2 * LANES, 17), report.problems
     folder = settings.home / "taken"
-    assert export_logs(moved, folder) == 11
+    assert export_logs(moved, folder) == 17
     assert verify_folder(folder, key_source(moved.pki, None), ()).verified
-    LogWriter(moved, 20).write(1, 4)
-    assert audit(moved, with_policy=False).leaves == 15
     # Appended to after it was closed: nobody may.
     LogWriter(settings, 20).write(1, 3)
     problems = audit(moved, with_policy=False).problems

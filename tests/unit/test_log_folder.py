@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
-from streams.audit.epochs import LOG_CLOSED
+from streams.audit.epochs import LOG_BEGUN, LOG_CLOSED, Epoch, TreeHead
 from streams.audit.keys import NoKeyError
 from streams.audit.policy import TlogPolicy
 from streams.core.merkle import Frontier, hash_leaf
@@ -122,8 +122,25 @@ def test_a_closed_log_names_the_logs_that_must_follow(tmp_path: Path) -> None:
     assert Frontier().extend(map(hash_leaf, closed.leaves)).size == 17
     report = verify(write(tmp_path / "logs", (LOGS[0], closed)))
     assert report.problems == tuple(
-        f"log log.example/next/{lane}: a closed log names it, but the folder leaves it out" for lane in range(2)
+        f"log log.example/next/{lane}: another log names it, but the folder leaves it out" for lane in range(2)
     )
+
+
+def test_a_log_that_follows_others_names_their_final_checkpoints(tmp_path: Path) -> None:
+    event, _ = decode_audit_event(LOGS[1].leaves[0])
+    origin = NAMES[0].rpartition("/")[0]
+
+    def after(origin: str, leaves: Sequence[bytes]) -> MadeLog:
+        final = TreeHead(len(leaves), Frontier().extend(map(hash_leaf, leaves)).root())
+        said = Epoch(origin, 1, "", (final,)).recollection()
+        first = event._replace(event_type=LOG_BEGUN, log_index=0, details=said)
+        return MadeLog(1, (encode_audit_head(first, None), *LOGS[1].leaves))
+
+    assert verify(write(tmp_path / "logs", (LOGS[0], after(origin, LOGS[0].leaves)))).problems == ()
+    (wrong,) = verify(write(tmp_path / "cut", (LOGS[0], after(origin, LOGS[0].leaves[:-1])))).problems
+    assert wrong == f"log {NAMES[1]}: its first leaf names other final checkpoints than the logs before it have"
+    (left_out,) = verify(write(tmp_path / "other", (LOGS[0], after("gone.example", LOGS[0].leaves)))).problems
+    assert left_out == "log gone.example/0: another log names it, but the folder leaves it out"
 
 
 def test_the_summary_says_what_was_found_and_escapes_it(tmp_path: Path) -> None:
