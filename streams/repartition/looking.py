@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from confluent_kafka import Consumer, TopicPartition
 
 from streams.audit.epochs import LOG_BEGUN, details_of, load_epochs, reuse_problem
-from streams.kafka.reading import partitions_of, read_all
+from streams.kafka.reading import ends_of, partitions_of, read_all, reader
 from streams.names import LANE_SOURCES, TableName, Topic
 from streams.repartition.placing import Row
 from streams.rig.auditing import current_epoch
@@ -91,6 +92,9 @@ def _not_at_rest(settings: Settings, epoch: Epoch, tables: Tables) -> Iterator[s
     members = Admin(settings.cluster()).members(settings.group)
     if members:
         yield f"workers: none in group {settings.group} required, has {', '.join(members)}"
+    unfinished = _open_transactions(settings)
+    if unfinished:
+        yield f"open transactions: none required, in {', '.join(unfinished[:_SHOWN_MAX])}; they end within a minute"
     left = unread(settings)
     if left:
         first = ", ".join(f"{place}: {count}" for place, count in list(left.items())[:_SHOWN_MAX])
@@ -99,6 +103,17 @@ def _not_at_rest(settings: Settings, epoch: Epoch, tables: Tables) -> Iterator[s
     alive = sorted(set(range(epoch.lanes)) - killed)
     if alive:
         yield f"KILL ALL: in force in every lane required, is not in {alive}"
+
+
+def _open_transactions(settings: Settings) -> list[str]:
+    """Return where a transaction is open: a worker that was killed in one, or will go on, could still commit it."""
+    names = [settings.topic_prefix + Topic.AUDIT_EVENTS, *(table.changelog(settings.group) for table in TableName)]
+    servers, ends = settings.require_cluster(), list[dict[tuple[str, int], int]]()
+    for level in ("read_committed", "read_uncommitted"):
+        with closing(reader(servers, settings.kafka_security, **{"isolation.level": level})) as consumer:
+            ends.append({(name, lane): end for name in names for lane, end in ends_of(consumer, name).items()})
+    stable, written = ends
+    return [f"{name}-{lane}" for (name, lane), end in written.items() if stable[name, lane] < end]
 
 
 def begun_lanes(

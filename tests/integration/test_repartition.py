@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from confluent_kafka import Producer
 from typer.testing import CliRunner
 
 from streams.audit.epochs import Epoch
@@ -20,7 +21,7 @@ from streams.kafka.producing import Sender
 from streams.kafka.reading import read_all
 from streams.names import Topic
 from streams.repartition import moving
-from streams.repartition.looking import unread
+from streams.repartition.looking import survey, unread
 from streams.repartition.writing import RepartitionError, moved_settings, write_lane
 from streams.rig.auditing import verify_audit
 from streams.rig.log_folder import export_logs, verify_folder
@@ -157,8 +158,9 @@ def test_lanes_become_more_and_forget_nothing(kafka: str, tmp_path: Path, monkey
             assert old.command(Action.KILL, Scope.ALL, "", CEO) == (True, OLD)
         finally:
             old.worker.stop()
-        move(stage.settings, monkeypatch, to)
         following = Epoch(f"{stage.settings.log_origin}/{prefix.rstrip('.')}", NEW, prefix)
+        check_open_transaction(stage.settings, following)
+        move(stage.settings, monkeypatch, to)
         new = Generation(stage, moved_settings(stage.settings, following))
         try:
             new.start()
@@ -168,6 +170,18 @@ def test_lanes_become_more_and_forget_nothing(kafka: str, tmp_path: Path, monkey
         check_proofs(old, new, tmp_path)
         old.order(fresh, 100)  # what comes to an old topic now is nobody's: it shows
         assert sum(unread(old.settings).values()) == 1
+
+
+def check_open_transaction(settings: Settings, following: Epoch) -> None:
+    """Nobody moves while somebody, as a worker that hangs, could still commit."""
+    producer = Producer({**settings.cluster(), "transactional.id": f"{settings.group}-hangs"})
+    producer.init_transactions()
+    producer.begin_transaction()
+    producer.produce(settings.topic_prefix + Topic.AUDIT_EVENTS, b"a leaf", partition=0)
+    producer.flush()
+    (problem,) = survey(settings, following).problems
+    assert problem.startswith("open transactions: none required")
+    producer.abort_transaction()
 
 
 def move(settings: Settings, monkeypatch: pytest.MonkeyPatch, to: tuple[str, ...]) -> None:
