@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -45,7 +46,12 @@ def close_logs(settings: Settings, following: Epoch, *, by: str, now_us: int) ->
     problem = reuse_problem(load_epochs(settings.pki, epoch), following)
     if problem is not None:
         raise ClosingError(problem)
-    return tuple(_close(settings, epoch, lane, following, by=by, now_us=now_us) for lane in range(epoch.lanes))
+    # All are looked at before one is closed: half an installation that cannot go on is worse than none that moved.
+    logs = [_fenced(settings, epoch, lane) for lane in range(epoch.lanes)]
+    wrong = [closed for log in logs if (closed := closing_details(log.last)) not in (None, following.announcement())]
+    if wrong:
+        raise ClosingError(f"{epoch.origin}: closed already, followed by {wrong[0].get('next_origin')}")
+    return tuple(_close(settings, epoch, log, following, by=by, now_us=now_us) for log in logs)
 
 
 def beginning_leaf(lane: int, at_us: int, by: str, before: Epoch, details: Mapping[str, str]) -> bytes:
@@ -53,48 +59,54 @@ def beginning_leaf(lane: int, at_us: int, by: str, before: Epoch, details: Mappi
     return _leaf(LOG_BEGUN, lane, 0, at_us, by, {**before.recollection(), **details})
 
 
-def _close(settings: Settings, epoch: Epoch, lane: int, following: Epoch, *, by: str, now_us: int) -> TreeHead:
-    producer = _fencing_producer(settings, lane)
+@dataclass(frozen=True, slots=True)
+class _Log:
+    """A log that holds: its lane, who alone writes it now, its tree and its last leaf."""
+
+    lane: int
+    producer: Producer
+    tree: Frontier
+    last: bytes
+
+
+def _fenced(settings: Settings, epoch: Epoch, lane: int) -> _Log:
+    """Fence a lane's worker and verify its log. Raises: ClosingError where it does not hold."""
+    # Under the name of the lane's worker: what that one has begun ends, and it writes no more.
+    producer = Producer(
+        {**settings.cluster(), "transactional.id": f"{settings.group}-{lane}", "enable.idempotence": True}
+    )
+    origin = epoch.log(lane)
     try:
         producer.init_transactions(_TIMEOUT_S)
-        tree, last = _verified(settings, epoch, lane)
-        closed = closing_details(last)
-        if closed == {**following.announcement()}:
-            return TreeHead(tree.size, tree.root())
-        if closed is not None:
-            raise ClosingError(f"log {epoch.log(lane)}: closed already, followed by {closed.get('next_origin')}")
-        at_us = max(now_us, event_time_us(last) if last else 0)
-        leaf = _leaf(LOG_CLOSED, lane, tree.size, at_us, by, following.announcement())
-        grown = tree.append(hash_leaf(leaf))
-        origin = epoch.log(lane)
-        note = sign_checkpoint(
-            Checkpoint(origin, grown.size, grown.root()), *log_signers(settings.pki, origin).at(at_us)
-        )
-        changelog = TableName.LOG.changelog(settings.group)
+        leaves = _Grown(values(read_topic(settings, epoch, Topic.AUDIT_EVENTS, lane)))
+        notes = values(read_topic(settings, epoch, Topic.AUDIT_CHECKPOINTS, lane))
+        report = verify_timed_log(leaves, notes, log_keys(settings.pki, origin), origin=origin)
+    except KafkaException as error:
+        raise ClosingError(f"log {origin}: {error}") from error
+    if report.problems:
+        raise ClosingError(f"log {origin}: {report.problems[0].kind.value}: {report.problems[0].detail}")
+    return _Log(lane, producer, leaves.tree, leaves.last)
+
+
+def _close(settings: Settings, epoch: Epoch, log: _Log, following: Epoch, *, by: str, now_us: int) -> TreeHead:
+    """Append the last leaf and the final checkpoint, where the log has them not yet."""
+    if closing_details(log.last) is not None:
+        return TreeHead(log.tree.size, log.tree.root())
+    lane, producer, origin = log.lane, log.producer, epoch.log(log.lane)
+    at_us = max(now_us, event_time_us(log.last) if log.last else 0)
+    leaf = _leaf(LOG_CLOSED, lane, log.tree.size, at_us, by, following.announcement())
+    grown = log.tree.append(hash_leaf(leaf))
+    note = sign_checkpoint(Checkpoint(origin, grown.size, grown.root()), *log_signers(settings.pki, origin).at(at_us))
+    changelog = TableName.LOG.changelog(settings.group)
+    try:
         producer.begin_transaction()
         producer.produce(epoch.prefix + Topic.AUDIT_EVENTS, leaf, b"", partition=lane)
         producer.produce(epoch.prefix + Topic.AUDIT_CHECKPOINTS, note, origin.encode(), partition=lane)
         producer.produce(changelog, following.origin.encode(), CLOSED, partition=lane)
         producer.commit_transaction(_TIMEOUT_S)
     except KafkaException as error:
-        raise ClosingError(f"log {epoch.log(lane)}: {error}") from error
+        raise ClosingError(f"log {origin}: {error}") from error
     return TreeHead(grown.size, grown.root())
-
-
-def _fencing_producer(settings: Settings, lane: int) -> Producer:
-    """Return a producer under the name of the lane's worker: what that one has begun ends, and it writes no more."""
-    return Producer({**settings.cluster(), "transactional.id": f"{settings.group}-{lane}", "enable.idempotence": True})
-
-
-def _verified(settings: Settings, epoch: Epoch, lane: int) -> tuple[Frontier, bytes]:
-    """Return the tree of a log and its last leaf. Raises: ClosingError where it does not verify."""
-    origin = epoch.log(lane)
-    leaves = _Grown(values(read_topic(settings, epoch, Topic.AUDIT_EVENTS, lane)))
-    notes = values(read_topic(settings, epoch, Topic.AUDIT_CHECKPOINTS, lane))
-    report = verify_timed_log(leaves, notes, log_keys(settings.pki, origin), origin=origin)
-    if report.problems:
-        raise ClosingError(f"log {origin}: {report.problems[0].kind.value}: {report.problems[0].detail}")
-    return leaves.tree, leaves.last
 
 
 class _Grown:

@@ -38,6 +38,7 @@ from streams.wire.commands import Action, Command, Scope
 from streams.wire.decisions import decode_audit_event, decode_verdict
 from streams.wire.messages import encode_reference_price
 from streams.wire.signed_orders import sign_order
+from tests.integration.engine_rig import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -182,6 +183,7 @@ def check_open_transaction(settings: Settings, following: Epoch) -> None:
     (problem,) = survey(settings, following).problems
     assert problem.startswith("open transactions: none required")
     producer.abort_transaction()
+    assert wait_until(lambda: not survey(settings, following).problems, 30)
 
 
 def move(settings: Settings, monkeypatch: pytest.MonkeyPatch, to: tuple[str, ...]) -> None:

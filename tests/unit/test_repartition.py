@@ -35,6 +35,7 @@ from streams.topics import load_topology
 from streams.wire.avro import Schema, decode, encode
 from streams.wire.commands import Action, Scope
 from streams.wire.decisions import Verdict, decode_audit_event, decode_verdict
+from streams.wire.incidents import decode_incident
 from tests.sim_world import S_US, World, tables
 
 if TYPE_CHECKING:
@@ -177,6 +178,22 @@ def test_who_was_stopped_stays_stopped_and_a_day_goes_on(tmp_path: Path) -> None
     for name, number in last.items():
         numbers = [event.agent_seq for event in events if event.agent_id == name]
         assert numbers == list(range(number + 1, number + 1 + len(numbers)))
+    check_incidents(world, killed, others[0])
+
+
+def check_incidents(world: Movable, known: str, fresh: str) -> None:
+    """What happens to a bot with an open incident joins it, wherever the bot is now; a new one has its own name."""
+
+    def incident_ids(agent_id: str) -> list[str]:
+        told = (decode_incident(r.value or b"") for r in world.records if r.topic == Topic.RISK_INCIDENTS)
+        return [incident.incident_id for incident in told if incident.target == agent_id]
+
+    (before,) = set(incident_ids(known))
+    for name in (known, fresh):
+        world.command(Action.KILL, Scope.BOT, name, CEO)
+    world.decide()
+    assert set(incident_ids(known)) == {before}
+    assert incident_ids(fresh)[-1].startswith(f"g2.{world.partition(fresh)}-")
 
 
 def test_every_table_topic_and_kind_of_row_has_a_rule() -> None:
