@@ -227,8 +227,8 @@ class Lane:
 
     def _decide_again(self, event: Fields, verdict: Fields, cases: list[Case], place: str) -> None:
         said = [failure["reason"] for failure in verdict["failures"]]
-        case = next((one for one in cases if [f.code for f in decide_again(one)] == said), cases[0])
-        expected = decide_again(case)
+        tried = [(one, decide_again(one)) for one in cases]
+        case, expected = next((pair for pair in tried if [f.code for f in pair[1]] == said), tried[0])
         findings, past, asked = self._findings, case.past, case.asked
         signed = self.people.lifted_by(asked, expected)
         self._compare(verdict, expected, place, lifted=signed is not None)

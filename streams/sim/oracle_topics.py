@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from streams.names import Topic
 from streams.sim.oracle_history import Fields, Findings, History, Leaf, Place, Stored, decimal, number
-from streams.wire.avro import DecodeError, Schema, body_of, decode
+from streams.wire.avro import DecodeError, Schema, body_of, decode, prefix
 from streams.wire.headers import DEAD_LETTER_REASON, SOURCE_OFFSET, TLOG_PROOF, find_header
 from streams.wire.messages import decode_order
 
@@ -46,7 +46,7 @@ def check_topics(history: History, leaves: Sequence[Leaf], findings: Findings, s
     """Check invariants 1, 3, 6 and 7, and 2 and 4 once more by plain sums, which go on from `sums`."""
     _check_log(leaves, findings, sums)
     decided = _check_requests(history, leaves, findings)
-    verdicts = _read_verdicts(history, findings)
+    verdicts = _read_verdicts(history, leaves, findings)
     _check_outputs(verdicts, decided, findings)
     _check_dead_letters(history, leaves, findings)
     _check_sums(verdicts, leaves, findings, sums)
@@ -94,13 +94,17 @@ def _check_requests(history: History, leaves: Sequence[Leaf], findings: Findings
 Told = tuple[Topic, Stored, Fields]
 
 
-def _read_verdicts(history: History, findings: Findings) -> list[Told]:
-    """Read what bots and venues were told."""
+def _read_verdicts(history: History, leaves: Sequence[Leaf], findings: Findings) -> list[Told]:
+    """Read what bots and venues were told; bytes that are those of an event's verdict have been read with it."""
+    known = {
+        prefix(Schema.VERDICT) + leaf.event["verdict"]: leaf.verdict for leaf in leaves if leaf.verdict is not None
+    }
     told = []
     for topic in _OUTPUTS:
         for record in history.read(topic):
+            value = record.value or b""
             try:
-                told.append((topic, record, decode(Schema.VERDICT, record.value or b"")))
+                told.append((topic, record, known.get(value) or decode(Schema.VERDICT, value)))
             except DecodeError as error:
                 findings.note("unreadable", f"{topic} {record.partition}/{record.offset}", "a verdict", error)
     return told
