@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from streams.kafka.reading import read_all
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 _TICKS: Final = 500
 _TELL_EVERY: Final = 10_000
+# Nobody waits for these answers: full batches cost broker and worker less than many small ones.
+_LINGER_MS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ def run_hostile(settings: Settings, *, count: int, seed: int, tell: Callable[[st
 
     Raises: PortcullisError where a part of the rig cannot run or the worker ends.
     """
-    ticks = list(read_tape(BUNDLED_TAPE))[:_TICKS]
+    ticks = list(islice(read_tape(BUNDLED_TAPE), _TICKS))
     with open_stage(settings.home / "hostile", settings, ticks, fleet(20)) as stage, ExitStack() as running:
         worker = stage.worker()
         worker.start()
@@ -80,7 +83,7 @@ def run_hostile(settings: Settings, *, count: int, seed: int, tell: Callable[[st
 
 
 def _send(stage: Stage, count: int, seed: int, tell: Callable[[str], None]) -> int:
-    sender, topic = stage.sender(), stage.topic(Topic.ORDERS_REQUESTED)
+    sender, topic = stage.sender(linger_ms=_LINGER_MS), stage.topic(Topic.ORDERS_REQUESTED)
     messages = hostile_messages(stage.bots, stage.keys, count, seed, markets=stage.markets)
     for sent, message in enumerate(messages, 1):
         sender.send(topic, message.key, message.value, message.headers)

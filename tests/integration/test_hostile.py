@@ -19,8 +19,9 @@ MESSAGES = 100_000
 
 
 @pytest.mark.timeout(400)
-def test_hostile_messages_end_as_verdicts_or_dead_letters(tmp_path: Path) -> None:
-    result = run_hostile(replace(load_settings({}), home=tmp_path), count=MESSAGES, seed=20, tell=lambda _line: None)
+def test_hostile_messages_end_as_verdicts_or_dead_letters(kafka: str, tmp_path: Path) -> None:
+    settings = replace(load_settings({}), home=tmp_path, kafka_bootstrap_servers=kafka)
+    result = run_hostile(settings, count=MESSAGES, seed=20, tell=lambda _line: None)
     assert result.messages == MESSAGES == result.verdicts + result.dead_lettered
     assert result.vanished == 0
     assert result.worker_restarts == 0
