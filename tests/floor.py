@@ -7,6 +7,7 @@ import os
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from streams.client import make_order
@@ -80,7 +81,7 @@ def open_floor(folder: Path, servers: str, **changes: Any) -> Iterator[Settings]
 def prices(settings: Settings) -> None:
     """Write each market's price as of now."""
     sender = Sender(settings.kafka_bootstrap_servers, {})
-    for market in markets_of(list(read_tape(BUNDLED_TAPE))[:500]).values():
+    for market in markets_of(list(islice(read_tape(BUNDLED_TAPE), 500))).values():
         value = encode_reference_price(market.reference(market.first_price_e13, now_us()))
         sender.send(settings.topic_prefix + Topic.MARKETS_REFERENCE, market.symbol.encode(), value)
     sender.flush()

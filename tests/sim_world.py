@@ -29,7 +29,6 @@ from streams.sim.fleet import Bot, fleet, policies
 from streams.sim.markets import markets_of
 from streams.sim.oracle_history import History
 from streams.sim.signing import Keyring, to_wire
-from streams.sim.tape import BUNDLED_TAPE, read_tape
 from streams.sim.venue import PaperVenue
 from streams.wire import devpki
 from streams.wire.commands import Action, Command, Scope, sign_command
@@ -37,6 +36,7 @@ from streams.wire.decisions import decode_verdict
 from streams.wire.executions import encode_execution_report
 from streams.wire.log_keys import log_signers
 from streams.wire.messages import decode_order_body, encode_reference_price
+from tests.ticks import bundled_ticks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from streams.agents.lane import Trace
     from streams.core.orders import ReferencePrice
-    from streams.wire.keys import AgentCredentials
+    from streams.wire.keys import AgentCredentials, SigningKey
     from streams.wire.signed_orders import WireMessage
 
 PARTITIONS = 2
@@ -84,7 +84,7 @@ class World:
     ) -> None:
         self.now_us = START_US
         self.skew_us = 0  # of the broker's clock
-        self.ticks = tuple(read_tape(BUNDLED_TAPE))
+        self.ticks = bundled_ticks()
         self.markets = markets_of(self.ticks)
         self.bots = fleet() if bots is None else bots
         self.records: list[Kept] = []
@@ -100,6 +100,7 @@ class World:
         self.begin_worker()
         self.venue = PaperVenue()
         self.keys = Keyring({})
+        self._people: dict[str, SigningKey] = {}
         self.documents = policies(self.bots, self.markets, _datetime(self.now_us), **policy_options)
         self.credentials: dict[str, AgentCredentials] = {}
         for agent_id in self.documents:
@@ -175,7 +176,9 @@ class World:
 
     def command(self, action: Action, scope: Scope, target: str, person: str) -> None:
         command = Command(f"c{len(self.records)}", action, scope, target, "test", person, self.now_us)
-        value, headers = sign_command(command, devpki.person_key(self.folder, person))
+        if person not in self._people:
+            self._people[person] = devpki.person_key(self.folder, person)
+        value, headers = sign_command(command, self._people[person])
         if scope is Scope.BOT:
             self.produce(Topic.AGENTS_COMMANDS, target.encode(), value, headers)
         else:

@@ -11,9 +11,10 @@ from streams.sim.bots import PlannedMessage, plan, revocations
 from streams.sim.fleet import GOOD_HABITS, REGION, Habit, fleet, policies
 from streams.sim.markets import VENUE_MIC, MarketError, markets_of
 from streams.sim.mischief import Recipe
-from streams.sim.tape import BUNDLED_TAPE, Tick, read_tape
+from streams.sim.tape import Tick
+from tests.ticks import bundled_ticks
 
-TICKS = tuple(read_tape(BUNDLED_TAPE))
+TICKS = bundled_ticks()
 MARKETS = markets_of(TICKS)
 NOW = datetime(2026, 3, 7, 22, 30, tzinfo=UTC)  # a Saturday, late
 BOTS = fleet()

@@ -12,14 +12,14 @@ from streams.sim.fleet import fleet
 from streams.sim.load import LoadError, read_load, write_load
 from streams.sim.mischief import Recipe
 from streams.sim.signing import Keyring, KeyringError, sign_all, to_wire, wall_clock_us
-from streams.sim.tape import BUNDLED_TAPE, read_tape
 from streams.wire.avro import body_of
 from streams.wire.headers import SIGNATURE, THUMBPRINT, find_headers
 from streams.wire.messages import decode_order
 from streams.wire.signatures import ORDER_TYPE, is_valid, thumbprint
 from streams.wire.signed_orders import KeySigner, WireMessage
+from tests.ticks import bundled_ticks
 
-TICKS = tuple(read_tape(BUNDLED_TAPE))
+TICKS = bundled_ticks()
 BOTS = fleet()
 KEYS = Keyring({})
 for bot in BOTS:

@@ -10,9 +10,10 @@ from streams.core.orders import MsgType, Order, OrdType, Side, TimeInForce
 from streams.sim.book import DEPTH_TICKS
 from streams.sim.bots import plan
 from streams.sim.fleet import GOOD_HABITS, fleet
-from streams.sim.tape import BUNDLED_TAPE, Tick, read_tape
+from streams.sim.tape import Tick
 from streams.sim.venue import MassCancelScope, PaperVenue
 from streams.wire.executions import decode_execution_report, encode_execution_report
+from tests.ticks import bundled_ticks
 
 UNIT = 10**17
 EUR = 10**13
@@ -198,7 +199,7 @@ def test_after_a_restart_what_was_reported_is_not_done_again() -> None:
 
 
 def run(seed: int, restart_share: float = 0.0) -> list[ExecutionReport]:
-    ticks = tuple(read_tape(BUNDLED_TAPE))[:2000]
+    ticks = bundled_ticks()[:2000]
     rng = random.Random(seed)
     made, log, approved = PaperVenue(), list[ExecutionReport](), list[Order]()
     seen = -1
@@ -224,7 +225,7 @@ def test_no_order_trades_more_than_it_asked_for(seed: int, restart_share: float)
     log = run(seed, restart_share)
     assert len({r.exec_id for r in log}) == len(log)
     wanted = {}
-    for message in plan(tuple(read_tape(BUNDLED_TAPE))[:2000], fleet(10, GOOD_HABITS), 1_000, seed):
+    for message in plan(bundled_ticks()[:2000], fleet(10, GOOD_HABITS), 1_000, seed):
         wanted[message.order.agent_id, message.order.cl_ord_id] = message.order
     traded: dict[tuple[str, str], int] = {}
     for report in log:
