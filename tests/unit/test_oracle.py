@@ -34,16 +34,26 @@ SOURCES = sorted(Path(oracle.__file__).parent.glob("oracle*.py"))
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    made = World(tmp_path_factory.mktemp("world"))
+    return played(tmp_path_factory.mktemp("world"), 700, 160)
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Return a shorter run, for faults that need no more than an order or two."""
+    return played(tmp_path_factory.mktemp("short"), 160, 40)
+
+
+def played(folder: Path, before: int, after: int) -> World:
+    made = World(folder)
     made.prices()
     made.register_all()
-    made.run(700, seed=5)
+    made.run(before, seed=5)
     made.command(Action.KILL, Scope.BOT, "maker-01", "ceo@acme")
     made.command(Action.KILL, Scope.OPERATOR, "acme_trading_ltd", "ceo@acme")
     made.run(40, seed=6)
     made.command(Action.RELEASE, Scope.OPERATOR, "acme_trading_ltd", "cfo@acme")
     made.command(Action.RELEASE, Scope.BOT, "maker-01", "cfo@acme")
-    made.run(160, seed=7)
+    made.run(after, seed=7)
     return made
 
 
@@ -282,9 +292,9 @@ def test_every_changed_verdict_is_found(world: World) -> None:
         assert rule in found.get(at(leaf), ()), rule
 
 
-def test_what_is_there_twice_or_not_at_all_is_found(world: World) -> None:
-    records = world.records
-    output = next(r for r, v in verdicts(records) if v["reason"] == "STALE_ORDER")
+def test_what_is_there_twice_or_not_at_all_is_found(short: World) -> None:
+    records = short.records
+    output = next(r for r, v in verdicts(records) if v["reason"] == "OUTSIDE_TRADING_HOURS")
     leaf = next(r for r, e in leaves(records) if e["verdict"] == body_of(output.value or b""))
     assert rules(renumber(swap(records, output))) == {"1 one verdict"}
     assert "1 one verdict" in rules(renumber(swap(records, output, output, output)))
@@ -301,29 +311,29 @@ def test_what_is_there_twice_or_not_at_all_is_found(world: World) -> None:
         assert "1 one event" in rules([*records, replace(unlogged, offset=10**6)])
 
 
-def test_verdicts_out_of_turn_are_found(world: World) -> None:
-    log = [r for r, e in leaves(world.records) if r.partition == 0 and e["source_topic"] == Topic.ORDERS_REQUESTED]
+def test_verdicts_out_of_turn_are_found(short: World) -> None:
+    log = [r for r, e in leaves(short.records) if r.partition == 0 and e["source_topic"] == Topic.ORDERS_REQUESTED]
     first, second = log[10], log[11]
-    records = swap(swap(world.records, first, replace(second, offset=first.offset)), second)
+    records = swap(swap(short.records, first, replace(second, offset=first.offset)), second)
     place = records.index(replace(second, offset=first.offset))
     records = [*records[: place + 1], replace(first, offset=second.offset), *records[place + 1 :]]
     assert {"order", "log index"} <= rules(records)
 
 
-def test_a_verdict_without_its_event_is_found(world: World) -> None:
-    output, verdict = next((r, v) for r, v in verdicts(world.records) if is_approved(v))
+def test_a_verdict_without_its_event_is_found(short: World) -> None:
+    output, verdict = next((r, v) for r, v in verdicts(short.records) if is_approved(v))
     verdict["order_value"] = to_decimal(1)
-    told = swap(world.records, output, replace(output, value=encode(Schema.VERDICT, verdict)))
+    told = swap(short.records, output, replace(output, value=encode(Schema.VERDICT, verdict)))
     assert "3 logged verdict" in rules(told)
-    bare = swap(world.records, output, replace(output, headers=()))
+    bare = swap(short.records, output, replace(output, headers=()))
     assert rules(bare) == {"3 logged verdict"}
-    elsewhere = swap(world.records, output, replace(output, topic=Topic.ORDERS_REJECTED, offset=10**6))
+    elsewhere = swap(short.records, output, replace(output, topic=Topic.ORDERS_REJECTED, offset=10**6))
     assert "verdict topic" in rules(elsewhere)
-    assert "key" in rules(swap(world.records, output, replace(output, key=b"x")))
+    assert "key" in rules(swap(short.records, output, replace(output, key=b"x")))
 
 
-def test_dead_letters_are_held_against_what_was_sent(world: World) -> None:
-    records = world.records
+def test_dead_letters_are_held_against_what_was_sent(short: World) -> None:
+    records = short.records
     letter = next(r for r in records if r.topic == Topic.ORDERS_DEAD_LETTER)
     assert rules(renumber(swap(records, letter))) == {"7 verdict or dead letter"}
     assert rules(swap(records, letter, replace(letter, value=b"x"))) == {"dead letter value"}
@@ -351,16 +361,16 @@ def test_an_order_approved_after_a_kill_is_found(world: World) -> None:
     assert any("expected KILL_SWITCH_ENGAGED, found NONE" in str(m) for m in report.mismatches)
 
 
-def test_a_release_by_whoever_killed_is_found(world: World) -> None:
+def test_a_release_by_whoever_killed_is_found(short: World) -> None:
     for agent_id in ("maker-01", ""):
         leaf, event = next(
             (r, e)
-            for r, e in leaves(world.records)
+            for r, e in leaves(short.records)
             if e["details"].get("action") == "RELEASE" and e["agent_id"] == agent_id
         )
         command = decode(Schema.COMMAND, event["subject"]) | {"issued_by": "ceo@acme"}
         event["subject"] = encode(Schema.COMMAND, command)
-        told = swap(world.records, leaf, replace(leaf, value=encode(Schema.AUDIT_EVENT, event)))
+        told = swap(short.records, leaf, replace(leaf, value=encode(Schema.AUDIT_EVENT, event)))
         assert rules(told) == {"8 two people"}
 
 
@@ -371,32 +381,32 @@ def test_a_breaker_that_is_not_logged_or_not_told_is_found(world: World) -> None
     assert rules(quiet) == {"breaker"}
 
 
-def test_a_state_that_does_not_follow_is_found(world: World) -> None:
+def test_a_state_that_does_not_follow_is_found(short: World) -> None:
     for name in ("state_before", "state_after"):
-        leaf, event = next((r, e) for r, e in leaves(world.records) if e["event_type"] == "ORDER_APPROVED")
+        leaf, event = next((r, e) for r, e in leaves(short.records) if e["event_type"] == "ORDER_APPROVED")
         event[name] = "HALTED"
-        told = swap(world.records, leaf, replace(leaf, value=encode(Schema.AUDIT_EVENT, event)))
+        told = swap(short.records, leaf, replace(leaf, value=encode(Schema.AUDIT_EVENT, event)))
         assert rules(told) == {name}
 
 
-def test_time_that_goes_back_is_found(world: World) -> None:
-    leaf, event = next((r, e) for r, e in reversed(leaves(world.records)) if e["event_type"] == "ORDER_DEAD_LETTERED")
+def test_time_that_goes_back_is_found(short: World) -> None:
+    leaf, event = next((r, e) for r, e in reversed(leaves(short.records)) if e["event_type"] == "ORDER_DEAD_LETTERED")
     event["event_time"] -= 10**9
-    told = swap(world.records, leaf, replace(leaf, value=encode(Schema.AUDIT_EVENT, event)))
+    told = swap(short.records, leaf, replace(leaf, value=encode(Schema.AUDIT_EVENT, event)))
     assert rules(told) == {"time"}
 
 
-def test_trades_beyond_approvals_are_found(world: World) -> None:
+def test_trades_beyond_approvals_are_found(short: World) -> None:
     trade, report = next(
         (r, report)
-        for r in world.records
+        for r in short.records
         if r.topic == Topic.TRADES_EXECUTED
         and (report := decode(Schema.EXECUTION_REPORT, r.value or b""))["exec_type"] == "FILL"
     )
     for change in ({"cl_ord_id": "never"}, {"last_qty": to_decimal(10**30)}):
         value = encode(Schema.EXECUTION_REPORT, report | change)
-        assert "trade" in rules(swap(world.records, trade, replace(trade, value=value)))
-    assert "trade" in rules([*world.records, replace(trade, offset=10**6)])
+        assert "trade" in rules(swap(short.records, trade, replace(trade, value=value)))
+    assert "trade" in rules([*short.records, replace(trade, offset=10**6)])
 
 
 def test_sums_above_a_days_limit_are_found(world: World) -> None:
@@ -418,9 +428,9 @@ def verdict_of(event: dict[str, Any]) -> Verdict | None:
     return decode_body(Schema.VERDICT, event["verdict"]) if event["verdict"] else None
 
 
-def test_rows_that_are_not_the_log_are_found(world: World) -> None:
-    rows = rows_of(world.records)
-    assert rules(world.records, rows=rows) == set()
+def test_rows_that_are_not_the_log_are_found(short: World) -> None:
+    rows = rows_of(short.records)
+    assert rules(short.records, rows=rows) == set()
     decided = next(place for place, row in enumerate(rows) if row.get("reason") not in (None, "NONE"))
     wrong: dict[int, dict[str, Any]] = {
         1: {"leaf": b"x"},
@@ -431,34 +441,34 @@ def test_rows_that_are_not_the_log_are_found(world: World) -> None:
     wrong[decided] = {"reason": "NONE"}
     spoiled = [row | wrong.get(place, {}) for place, row in enumerate(rows)][1:]  # the first is missing
     spoiled += [rows[5], rows[6] | {"log_index": 10**6}]
-    report = report_of(world.records, rows=spoiled)
+    report = report_of(short.records, rows=spoiled)
     assert set(report.counts) == {"6 warehouse"}
     assert report.mismatches_total == 1 + 5 + 2
 
 
-def test_a_distrusted_registration_may_only_refuse(world: World) -> None:
+def test_a_distrusted_registration_may_only_refuse(short: World) -> None:
     failure = {"reason": "CERTIFICATE_REVOKED", "limit": "x", "observed": "y", "unit": "TIME"}
 
     def revoked(verdict: Verdict) -> None:
         verdict |= {"decision": "REJECTED", "reason": failure["reason"], "failures": [failure]}
         verdict |= {"score": None, "order_value": None, "daily_value": None, "policy_sha256": None, "reference": None}
 
-    last = [v for _, v in verdicts(world.records) if v["agent_id"] == "maker-01" and v["order_value"] is None][-1]
-    records, _ = tell(world.records, (lambda verdict: verdict == last, revoked))
+    last = [v for _, v in verdicts(short.records) if v["agent_id"] == "maker-01" and v["order_value"] is None][-1]
+    records, _ = tell(short.records, (lambda verdict: verdict == last, revoked))
     assert "failures" in rules(records)
     assert rules(records, distrusted=frozenset({"maker-01"})) == set()
 
 
-def test_mismatches_are_listed_up_to_a_limit_and_counted_beyond(world: World) -> None:
-    quiet = [r for r in world.records if r.topic not in OUTPUTS]
+def test_mismatches_are_listed_up_to_a_limit_and_counted_beyond(short: World) -> None:
+    quiet = [r for r in short.records if r.topic not in OUTPUTS]
     report = judge(History.of(quiet), mismatches_max=5)
     assert len(report.mismatches) == 5
     assert report.mismatches_total == report.orders
     assert "1 one verdict: orders.requested 0/0: expected 1 verdicts" in str(report)
 
 
-def test_topics_may_have_a_prefix(world: World) -> None:
-    renamed = [replace(r, topic=f"run-7.{r.topic}") for r in world.records]
+def test_topics_may_have_a_prefix(short: World) -> None:
+    renamed = [replace(r, topic=f"run-7.{r.topic}") for r in short.records]
     assert judge(History.of(renamed, prefix="run-7.")).counts == {}
 
 
@@ -489,8 +499,8 @@ def test_the_oracle_imports_nothing_of_the_gate() -> None:
     assert not set(loaded) & forbidden
 
 
-def test_what_cannot_be_read_is_found(world: World) -> None:
-    told = list(world.records)
+def test_what_cannot_be_read_is_found(short: World) -> None:
+    told = list(short.records)
     for topic in (Topic.AUDIT_EVENTS, Topic.ORDERS_APPROVED):
         place = next(n for n, r in enumerate(told) if r.topic == topic and r.offset > 20)
         told[place] = replace(told[place], value=b"\0junk")
