@@ -63,8 +63,12 @@ def read_both(
     quick._bulk.fewest = 0
     plain._bulk = None
     found = quick.read(leaves, extent), plain.read(leaves, extent)
-    assert (quick.venues, quick.markets) == (plain.venues, plain.markets)
+    assert unreadable(found[1]) or (quick.venues, quick.markets) == (plain.venues, plain.markets)
     return found
+
+
+def unreadable(read: ReadSection) -> bool:
+    return any("cannot be read" in problem for problem in read.problems)
 
 
 def require_same(quick: ReadSection, plain: ReadSection) -> None:
@@ -109,15 +113,17 @@ def test_large_and_negative_numbers_too() -> None:
     assert integers(decimal_column(values, 5)) == values
 
 
+MADE = make_log(0, 400).leaves
+
+
 @settings(deadline=None, max_examples=100)
 @given(st.integers(0, 399), st.integers(0, 10**6), st.integers(0, 255))
 def test_a_changed_byte_never_makes_two_answers(index: int, place: int, byte: int) -> None:
-    leaves = [bytearray(leaf) for leaf in make_log(0, 400).leaves[: index + 1]][-20:]
+    leaves = [bytearray(leaf) for leaf in MADE[max(index - 19, 0) : index + 1]]
     leaf = leaves[-1]
     leaf[place % len(leaf)] = byte
     quick, plain = read_both([bytes(each) for each in leaves])
-    unreadable = any("cannot be read" in problem for problem in plain.problems)
-    assert unreadable or (quick.lines, quick.times_us) == (plain.lines, plain.times_us)
+    assert unreadable(plain) or (quick.lines, quick.times_us) == (plain.lines, plain.times_us)
 
 
 def lines_of(leaves: Sequence[bytes], partition: int, file: str) -> list[bytes]:
