@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,15 @@ import pytest
 
 from streams.kafka.producing import Sender
 from streams.names import Topic
+from streams.settings import Settings
 from streams.sim.markets import markets_of
 from streams.sim.tape import BUNDLED_TAPE, read_tape
 from streams.topics import discard, load_topology
+from streams.warehouse.connection import embedded_folder, reader_file
 from streams.wire.messages import encode_reference_price
 from tests.conftest import unique_prefix
 from tests.gate_world import DOCUMENT
+from tests.integration.engine_rig import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +65,7 @@ class Shell:
             return subprocess.Popen([sys.executable, "-m", "streams", *arguments], env=self.environment, stderr=log)
 
     def prices(self) -> None:
-        ticks = list(read_tape(BUNDLED_TAPE))[:500]
+        ticks = list(islice(read_tape(BUNDLED_TAPE), 500))
         sender = Sender(self.servers, {})
         for market in markets_of(ticks).values():
             price = market.reference(market.first_price_e13, time.time_ns() // 1000)
@@ -150,15 +154,19 @@ def test_a_kill_of_everything_is_in_force_in_every_partition(shell: Shell) -> No
 
 
 def test_the_log_verifies_and_a_batch_of_it_too(shell: Shell) -> None:
-    for _ in range(6):  # each start goes on where the rows end
-        sink = shell.start("warehouse")
-        time.sleep(4)
+    sink = shell.start("warehouse")
+    try:
+        folder = embedded_folder(Settings(home=shell.home).warehouse)
+        assert folder is not None
+        assert wait_until(reader_file(folder).exists, 60)  # until it owns the folder nobody else may open it
+        deadline = time.monotonic() + 60
+        while not (verified := shell.run("audit", "verify"))[1]["verified"]:
+            assert time.monotonic() < deadline, verified
+    finally:
         sink.terminate()
         assert sink.wait(30) == 0
-        code, audit = shell.run("audit", "verify")
-        if audit["verified"]:
-            break
-    assert (code, audit["verified"], audit["problems"]) == (0, True, [])
+    code, audit = verified
+    assert (code, audit["problems"]) == (0, [])
     assert audit["leaves"] == audit["warehouse_rows"] > 10
     out = shell.home / "batch"
     code, batch = shell.run("report", "export", "--from", "2020-01-01", "--to", "2040-01-01", "--out", str(out))
