@@ -91,7 +91,7 @@ def live(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]
             run_live(
                 settings,
                 DeskSettings(port=free_ports(1)[0]),
-                LiveOptions(8, 12, 1, warehouse=False),
+                LiveOptions(8, 6, 1, warehouse=False),
                 ready=tell,
                 stop=stop,
             )
