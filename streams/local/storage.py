@@ -40,6 +40,8 @@ _SINGLE_NODE = {
     # stalled machine.
     "broker.session.timeout.ms": "3000",
     "broker.heartbeat.interval.ms": "500",
+    # Nobody looks at a local broker with JMX: without its beans start and topics cost a tenth less CPU.
+    "metrics.jmx.exclude": ".*",
     # Allocated at the start: 128 MB by default, a quarter of the heap.
     "log.cleaner.dedupe.buffer.size": "33554432",
 }
