@@ -29,9 +29,10 @@ setup: .venv/.ready ## Install everything: Python packages, the broker's jars
 demo: setup ## Real ticks become signed orders, are decided, logged, stored, reported
 	@$(RUN) demo
 
+# A test that starts processes waits for a third of its time, so three at once keep two cores busy.
 test: setup ## All tests
-	@.venv/bin/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not alone"
-	@.venv/bin/python -m pytest -q -m alone
+	@.venv/bin/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "not alone"
+	@.venv/bin/python -m pytest -q -m alone tests/integration/test_chaos.py
 
 check: setup ## Format, lint, types, direction of imports
 	@.venv/bin/ruff format --check .

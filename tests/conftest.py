@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,10 +18,33 @@ if TYPE_CHECKING:
 
     from streams.topics import Topology
 
+_SERVERS = "kafka"
+_RUNNING = pytest.StashKey[ExitStack]()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Give every test process the address of one broker: it belongs to the process that hands out the tests."""
+    config = node.config
+    if _RUNNING not in config.stash:
+        running = config.stash[_RUNNING] = ExitStack()
+        folder = running.enter_context(TemporaryDirectory(prefix="kafka-", ignore_cleanup_errors=True))
+        config.option.kafka_servers = running.enter_context(kafka_cluster(Path(folder)))
+    node.workerinput[_SERVERS] = config.option.kafka_servers
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End what the test processes shared."""
+    config.stash.get(_RUNNING, ExitStack()).close()
+
 
 @pytest.fixture(scope="session")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Yield bootstrap servers: those of KAFKA_BOOTSTRAP_SERVERS, else of one local broker for the whole session."""
+    shared = getattr(request.config, "workerinput", {}).get(_SERVERS)
+    if shared:
+        yield shared
+        return
     with kafka_cluster(tmp_path_factory.mktemp("kafka")) as bootstrap_servers:
         yield bootstrap_servers
 
