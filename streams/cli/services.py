@@ -8,8 +8,6 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from streams.telemetry.logs import log_json
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -19,6 +17,8 @@ if TYPE_CHECKING:
 
 def log_as_json() -> None:
     """Write log lines as JSON to standard error, under the command's name."""
+    from streams.telemetry.logs import log_json
+
     log_json(sys.argv[1] if len(sys.argv) > 1 else "portcullis")
 
 
