@@ -60,6 +60,9 @@ class Book:
 
     def lowers(self, asked: Asked) -> bool:
         """Say whether an order can only lower what the bot holds, with everything that it has open on that side."""
-        pending = sum((w.left for w in self.working.values() if (w.symbol, w.buy) == (asked.symbol, asked.buy)), _ZERO)
         net = self.net.get(asked.symbol, _ZERO)
-        return asked.qty > 0 and pending + asked.qty <= (-net if asked.buy else net)
+        room = -net if asked.buy else net
+        if not 0 < asked.qty <= room:
+            return False  # without a look at the bot's whole past
+        pending = sum((w.left for w in self.working.values() if (w.symbol, w.buy) == (asked.symbol, asked.buy)), _ZERO)
+        return pending + asked.qty <= room

@@ -163,11 +163,12 @@ def verdicts(running: Running, topic: Topic, agent_id: str) -> list[Verdict]:
 
 
 def open_bot(page: Page, agent_id: str) -> None:
-    """Open a bot; the table shows it alone, so that nothing moves while it is clicked."""
+    """Open a bot; the table shows it alone, and its state is there, so that nothing moves while it is clicked."""
     page.fill("#search", agent_id)
     page.wait_for_function("() => document.querySelectorAll('#bot-table tr[data-id]:not([hidden])').length === 1")
     page.click(f'#bot-table tr[data-id="{agent_id}"]')
     page.get_by_role("heading", name=agent_id, exact=True).wait_for()
+    page.wait_for_function("() => document.querySelector('#drawer-state').textContent !== ''")
 
 
 def hold_to_stop(page: Page, agent_id: str) -> None:

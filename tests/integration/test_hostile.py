@@ -18,9 +18,16 @@ pytestmark = pytest.mark.integration
 MESSAGES = 100_000
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_hostile_messages_end_as_verdicts_or_dead_letters(kafka: str, tmp_path: Path) -> None:
-    settings = replace(load_settings({}), home=tmp_path, kafka_bootstrap_servers=kafka)
+    settings = replace(
+        load_settings({}),
+        home=tmp_path,
+        kafka_bootstrap_servers=kafka,
+        # Nobody waits for these verdicts: the test is about messages, not about as many transactions as there can be.
+        fetch_wait_ms_min=200,
+        fetch_wait_ms_max=400,
+    )
     result = run_hostile(settings, count=MESSAGES, seed=20, tell=lambda _line: None)
     assert result.messages == MESSAGES == result.verdicts + result.dead_lettered
     assert result.vanished == 0

@@ -82,7 +82,7 @@ def test_it_starts_in_seconds_and_on_loopback_alone(tmp_path: Path) -> None:
         took_s = time.monotonic() - begun
         host, _, port = broker.bootstrap_servers.partition(":")
         assert host == "127.0.0.1"
-        assert took_s < 10  # 1 to 1.5 s on two idle cores
+        assert took_s < 30  # 1 to 1.5 s on two idle cores; others may use them
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", int(port))) == 0
         if sys.platform == "linux":
