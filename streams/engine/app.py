@@ -16,6 +16,7 @@ from streams.engine.lane import LaneContext
 from streams.engine.recovery import Recovery
 from streams.engine.succession import Succession
 from streams.engine.tables import LaneTable
+from streams.engine.transactions import TransactionWriter
 from streams.engine.transport import Transport
 from streams.engine.verify import VerifyPool
 
@@ -166,6 +167,9 @@ def create_app(
         topics=topics,
         factory=factory,
         tables=tables,
+        writer=TransactionWriter(
+            options, lambda: {table.changelog_topic_name for table in tables.values()}.union(topics.outputs)
+        ),
         pool=pool,
         ready=_latched(ready),
         stop=stop,

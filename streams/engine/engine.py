@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 
+from aiokafka import TopicPartition
 from faust.types import TP
 
 from streams.engine.exits import EngineError, ExitCode
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from streams.engine.lane import LaneContext
+    from streams.engine.membership import Membership
     from streams.engine.sources import SourceBatch
 
 
@@ -46,7 +48,6 @@ class Engine:
         """How often partitions were taken away; tells a position that was asked for before from one after."""
         self._context = context
         self._lanes: dict[int, Lane] = {}
-        self._prepared: dict[int, Lane] = {}
 
     @property
     def lanes(self) -> Mapping[int, Lane]:
@@ -88,24 +89,19 @@ class Engine:
         self.revocations += 1
         await asyncio.gather(*(lane.drain() for lane in self._lanes.values()))
 
-    async def prepare(self, partitions: Iterable[int]) -> None:
-        """Connect the lanes of partitions that are expected; whoever has them now is not disturbed."""
-        self._prepared = {number: Lane(self._context, number) for number in partitions}
-        await asyncio.gather(*(lane.connect() for lane in self._prepared.values()))
+    async def prepare(self) -> None:
+        """Connect what lanes write with; whoever has the partitions now is not disturbed."""
+        await self._context.writer.connect()
 
-    async def assign(self, assigned: Iterable[TP]) -> None:
-        """Give up the partitions that went away, and take over the new ones."""
+    async def assign(self, assigned: Iterable[TP], membership: Membership) -> None:
+        """Give up the partitions that went away, and take over the new ones, which nobody else writes from here on."""
         partitions = self._partitions_of(assigned)
         gone = [self._lanes.pop(number) for number in self._lanes.keys() - partitions]
         await asyncio.gather(*(lane.close() for lane in gone))
-        await asyncio.gather(*(lane.close() for number, lane in self._prepared.items() if number not in partitions))
-        new = {
-            number: self._prepared.get(number) or Lane(self._context, number)
-            for number in partitions - self._lanes.keys()
-        }
-        self._prepared.clear()
+        new = {number: Lane(self._context, number) for number in partitions - self._lanes.keys()}
+        sources = [TopicPartition(topic, number) for number in new for topic in self._context.topics.sources]
         try:
-            await asyncio.gather(*(lane.start() for lane in new.values()))
+            await self._context.writer.take_over(sources, membership)
         except Exception as error:  # noqa: BLE001 - Faust would go on without the lane
             self._context.stop(ExitCode.LANE_FAILURE, f"partitions {sorted(new)}", error)
         self._lanes.update(new)
@@ -139,8 +135,9 @@ class Engine:
     async def close(self) -> None:
         """Drain and close all lanes."""
         await self.revoke()
-        lanes, self._lanes, self._prepared = [*self._lanes.values(), *self._prepared.values()], {}, {}
+        lanes, self._lanes = [*self._lanes.values()], {}
         await asyncio.gather(*(lane.close() for lane in lanes))
+        await self._context.writer.close()
         self._context.pool.close()
 
     def _partitions_of(self, assigned: Iterable[TP]) -> set[int]:

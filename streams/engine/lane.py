@@ -1,7 +1,8 @@
 """A lane: everything that happens to one partition number, one micro-batch after another.
 
 A micro-batch is decided on the state in memory, then written in one transaction together with the changelog rows and
-the offsets of all source topics. Lanes of other partitions decide while this one waits for the broker.
+the offsets of all source topics; lanes that decide at the same time share it. Others decide while this one waits for
+the broker.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from aiokafka import TopicPartition
 from streams.engine.application import Application, ApplicationFactory, Message, Outputs
 from streams.engine.exits import EngineError, ExitCode, StopProcess
 from streams.engine.sources import CHUNK_RECORDS, Chunk, SourceBatch, SourceQueue
-from streams.engine.transactions import TransactionalProducer
+from streams.engine.transactions import Share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from streams.engine.options import EngineOptions, LaneTopics
     from streams.engine.tables import LaneTable
+    from streams.engine.transactions import TransactionWriter
     from streams.engine.verify import VerifyPool
 
 _DRAIN_TIMEOUT_S = 20.0
@@ -40,13 +42,14 @@ class LaneContext:
     topics: LaneTopics
     factory: ApplicationFactory
     tables: Mapping[str, LaneTable]
+    writer: TransactionWriter
     pool: VerifyPool
     ready: Callable[[], bool]
     stop: StopProcess
 
 
 class Lane:
-    """One partition number: its queues, application, tables and producer."""
+    """One partition number: its queues, application and tables."""
 
     def __init__(self, context: LaneContext, partition: int) -> None:
         self.partition = partition
@@ -58,8 +61,6 @@ class Lane:
             topic: SourceQueue(urgency, chunk_records=chunk) for urgency, topic in enumerate(context.topics.sources)
         }
         self._outputs = Outputs()
-        written = {table.changelog_topic_name for table in context.tables.values()}.union(context.topics.outputs)
-        self._producer = TransactionalProducer(context.options, partition, written)
         self.transactions = 0
         self.transaction_s = 0.0
         """Time spent in transactions, all together."""
@@ -90,14 +91,6 @@ class Lane:
         return {
             topic: queue.taken if queue.committed is None else queue.committed for topic, queue in self._queues.items()
         }
-
-    async def connect(self) -> None:
-        """Prepare to take over the partition, of which this disturbs nothing."""
-        await self._producer.connect()
-
-    async def start(self) -> None:
-        """Take over the partition: from here on no other process can write for it."""
-        await self._producer.open()
 
     def position(self, offsets: Mapping[str, int], *, fresh: bool) -> None:
         """Begin, or go on, with the records at these offsets; the tables must have been restored.
@@ -173,7 +166,6 @@ class Lane:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        await self._producer.close()
 
     async def _run(self) -> None:
         try:
@@ -212,7 +204,8 @@ class Lane:
             self._arrived.clear()
             return
         self._idle.clear()
-        outputs = await self._decide(chunks)
+        with self._context.writer.deciding():
+            outputs = await self._decide(chunks)
         began_s = time.monotonic()
         await self._commit(outputs, offsets)
         self.progress_s = time.monotonic()
@@ -259,7 +252,9 @@ class Lane:
         }
         if not outputs and not moved:
             return
-        written = await self._producer.commit(outputs, moved, timestamp_ms=self._now_us // 1_000)
+        # Offsets are what fences a transaction: where none has moved, all stand for it.
+        moved = moved or {TopicPartition(topic, self.partition): offset for topic, offset in offsets.items()}
+        written = await self._context.writer.commit(Share(self.partition, outputs, moved, self._now_us // 1_000))
         for topic, rows in changed.items():
             rows.position = written[topic]
         for topic, offset in offsets.items():

@@ -16,6 +16,7 @@ until its session was over, another worker had its partitions, and the broker fe
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aiokafka.errors import GroupAuthorizationFailedError, KafkaError
@@ -23,13 +24,27 @@ from aiokafka.errors import GroupAuthorizationFailedError, KafkaError
 from streams.engine.exits import EngineError, ExitCode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aiokafka.consumer.group_coordinator import GroupCoordinator
 
 _log = logging.getLogger(__name__)
 
 
-def mend(coordinator: GroupCoordinator) -> None:
-    """Replace what is said above, of one consumer; before it joins its group."""
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """As who, and since which rebalance, a worker has its partitions; the broker takes no offsets from an older one."""
+
+    generation: int
+    member_id: str
+    instance_id: str | None
+
+
+def mend(coordinator: GroupCoordinator, joined: Callable[[int, str], object]) -> None:
+    """Replace what is said above, of one consumer; before it joins its group.
+
+    `joined` is told the generation and the member's id before the callback for an assignment.
+    """
     heartbeat, join_complete = coordinator._do_heartbeat, coordinator._on_join_complete
 
     async def do_heartbeat() -> bool:
@@ -41,9 +56,10 @@ def mend(coordinator: GroupCoordinator) -> None:
             _log.warning("heartbeat not taken, trying again: %s", error)
             return False
 
-    async def on_join_complete(*args: Any) -> None:  # noqa: ANN401 - passed on
+    async def on_join_complete(generation: int, member_id: str, *args: Any) -> None:  # noqa: ANN401 - passed on
+        joined(generation, member_id)
         coordinator._start_heartbeat_task()
-        await join_complete(*args)
+        await join_complete(generation, member_id, *args)
 
     coordinator._do_heartbeat, coordinator._on_join_complete = do_heartbeat, on_join_complete
 

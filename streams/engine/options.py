@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,8 @@ class EngineOptions:
     """Partition count of every source, output and changelog topic."""
     instance_id: str | None = None
     """Name of a static group member: unique and stable. A worker killed and started again under it is back at once."""
+    anonymous_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """What stands for the name of a worker that has none; no two processes share it."""
     session_timeout_ms: int = 10_000
     fetch_wait_ms_min: int = 15
     fetch_wait_ms_max: int = 80
@@ -61,6 +64,11 @@ class EngineOptions:
         """Return the folder of rows that are not in memory; no two workers share one."""
         return self.data_dir / "rows" / (self.instance_id or f"process-{os.getpid()}")
 
-    def transactional_id(self, partition: int) -> str:
-        """Return the id that fences two writers of one partition against each other."""
-        return f"{self.app_id}-{partition}"
+    @property
+    def transactional_id(self) -> str:
+        """Return what a worker writes as: two processes of one name fence each other, others end what it left open."""
+        return f"{self.app_id}-lanes-{self.instance_id or self.anonymous_id}"
+
+    def is_worker(self, transactional_id: str) -> bool:
+        """Tell whether it is a worker of this application that writes as this."""
+        return transactional_id.startswith(f"{self.app_id}-lanes-")

@@ -98,7 +98,7 @@ class Succession:
         """
         began = time.monotonic()
         partitions = await self._partitions()
-        await self._engine.prepare(partitions)
+        await self._engine.prepare()
         await self._read_ahead(partitions)
         while not self._engine.caught_up:  # noqa: ASYNC110 - a moment; the check is anybody's
             await asyncio.sleep(_READY_POLL_S)
@@ -122,7 +122,7 @@ class Succession:
         finally:
             await admin.close()
         ((_, _, _, _, _, members, *_),) = response.groups
-        own = [member[4] for member in members if member[1] == self._options.instance_id and member[4]]
+        own = [member[4] for member in members if member[1] == self._options.transactional_id and member[4]]
         assigned = [topic for data in own for topic in ConsumerProtocol.ASSIGNMENT.decode(data).assignment]
         return {number for _, numbers in assigned for number in numbers}
 

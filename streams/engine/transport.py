@@ -9,6 +9,7 @@ and everything about transactions, which are the lanes'.
 from __future__ import annotations
 
 import asyncio
+import copy
 import dataclasses
 import itertools
 import logging
@@ -16,7 +17,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import aiokafka
-from aiokafka.consumer.fetcher import FetchResult
+from aiokafka.consumer.fetcher import READ_UNCOMMITTED, FetchResult
 from aiokafka.errors import ConsumerStoppedError
 from faust.transport.consumer import TransactionManager as FaustTransactionManager
 from faust.transport.drivers import aiokafka as driver
@@ -25,7 +26,7 @@ from faust.types import TP, ConsumerMessage
 from streams.engine.clock import IDLE_AFTER_S, FetchClock
 from streams.engine.engine import Grant, Position
 from streams.engine.exits import EngineError
-from streams.engine.membership import check_membership, mend
+from streams.engine.membership import Membership, check_membership, mend
 from streams.engine.sources import SourceBatch
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 _cluster_log = logging.getLogger("aiokafka.cluster")
 
 _RECOVERY_RECORDS_MAX = 5_000
+_OFFSETS_TIMEOUT_MS = 40_000
 _POLL_S = 0.25
 _POLL_PARTIAL_S = 0.01
 # Long enough for the poll that waits to take what was fetched, so that all partitions share the next fetch; short
@@ -53,7 +55,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         min_bytes, wait_ms = self.clock.settings(settled=False)
         return aiokafka.AIOKafkaConsumer(
             bootstrap_servers=options.bootstrap_servers,
-            client_id=options.instance_id or options.app_id,
+            client_id=options.transactional_id,  # by which others see whose transactions are a member's
             group_id=options.app_id,
             group_instance_id=options.instance_id,
             partition_assignment_strategy=[self._assignor],
@@ -75,7 +77,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         consumer = self._ensure_consumer()
         consumer._fetcher._prefetch_backoff = _PREFETCH_BACKOFF_S
         _leave_positions_to_us(consumer._fetcher)
-        mend(consumer._coordinator)
+        mend(consumer._coordinator, self._joined)
+
+    def _joined(self, generation: int, member_id: str) -> None:
+        self.membership = Membership(generation, member_id, self.app.options.instance_id)
 
     async def prepare(self, topics: Iterable[str]) -> None:
         """Do what a join begins with and no member notices: metadata, and a connection to the coordinator."""
@@ -86,7 +91,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
     async def _highwaters(self, partitions: Iterable[TP]) -> Mapping[TP, int]:
         # Faust asks for the last stable offset, which is unknown before the first fetch: recovery would be skipped.
-        return await self._ensure_consumer().end_offsets(partitions)  # type: ignore[no-any-return]
+        # What is read are committed records, but up to the very end: the last transaction of the worker before may be
+        # over and its markers not yet in each changelog (KAFKA-10167).
+        fetcher = copy.copy(self._ensure_consumer()._fetcher)
+        fetcher._isolation_level = READ_UNCOMMITTED
+        return await fetcher.end_offsets(list(partitions), _OFFSETS_TIMEOUT_MS)  # type: ignore[no-any-return]
 
     async def _fetch_records(
         self,
@@ -221,6 +230,11 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
+    @property
+    def membership(self) -> Membership:
+        """Return what the worker is in its group since the last rebalance."""
+        return self._thread.membership  # type: ignore[no-any-return]
+
     async def subscribe(self, topics: Iterable[str]) -> None:
         """Join the group, as soon as the name is this worker's alone."""
         await self.app.take_over(lambda: self._thread.call_thread(self._thread.prepare, set(topics)))
@@ -275,7 +289,7 @@ class TransactionManager(FaustTransactionManager):  # type: ignore[misc]
 
     async def on_rebalance(self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP]) -> None:  # noqa: ARG002
         """Take over partitions, before their changelogs and offsets are read."""
-        await self.app.engine.assign(assigned)
+        await self.app.engine.assign(assigned, self.app.consumer.membership)
 
     async def commit(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:  # noqa: ARG002, FBT001, FBT002
         """Do nothing: each lane commits with its own transactions."""

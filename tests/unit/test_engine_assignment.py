@@ -10,15 +10,25 @@ from faust.types import TP
 from streams.engine.engine import Engine
 from streams.engine.exits import EngineError, ExitCode
 from streams.engine.lane import LaneContext
+from streams.engine.membership import Membership
 from streams.engine.options import EngineOptions, LaneTopics
 from streams.engine.sources import SourceBatch
 from streams.engine.verify import VerifyPool
 from tests.integration.engine_rig import asynchronous
 
+MEMBER = Membership(1, "worker-1-f00d", "worker-1")
+
 
 @dataclass
 class Table:
     changelog_topic_name: str
+
+
+class Writer:
+    """Takes over whatever it is told to."""
+
+    async def take_over(self, sources: object, membership: object) -> None:
+        pass
 
 
 class StoppedError(Exception):
@@ -41,6 +51,7 @@ def engine_of(tables: dict[str, Table], stops: list[str] | None = None) -> Engin
         LaneTopics(sources=("commands", "orders"), outputs=()),
         factory,
         cast("Any", tables),
+        cast("Any", Writer()),
         VerifyPool(0),
         lambda: True,
         stop,
@@ -60,7 +71,7 @@ def engine_of(tables: dict[str, Table], stops: list[str] | None = None) -> Engin
 def test_partition_without_all_its_topics_ends_the_worker(assigned: list[tuple[str, int]], missing: str) -> None:
     @asynchronous
     async def assign() -> None:
-        await engine_of({"log": Table("app-log-changelog")}).assign([TP(*tp) for tp in assigned])
+        await engine_of({"log": Table("app-log-changelog")}).assign([TP(*tp) for tp in assigned], MEMBER)
 
     with pytest.raises(StoppedError) as stopped:
         assign()
@@ -71,7 +82,7 @@ def test_changelogs_alone_make_no_lane() -> None:
     @asynchronous
     async def assign() -> None:
         engine = engine_of({"log": Table("app-log-changelog")})
-        await engine.assign([TP("app-log-changelog", 0)])
+        await engine.assign([TP("app-log-changelog", 0)], MEMBER)
         assert engine.grants() == {}
 
     assign()

@@ -1,21 +1,22 @@
-"""One lane, with a producer that only remembers: what is decided when, and what goes into one transaction."""
+"""One lane, with a writer that only remembers: what is decided when, and what goes into one transaction."""
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
 import pytest
 from faust.types import TP
 
-from streams.engine import lane as lane_module
 from streams.engine.application import Message, Outputs
 from streams.engine.exits import EngineError, ExitCode
 from streams.engine.lane import Lane, LaneContext
 from streams.engine.options import EngineOptions, LaneTopics
 from streams.engine.sources import SourceBatch
 from streams.engine.tables import PartitionTable
+from streams.engine.transactions import Share
 from streams.engine.verify import VerifyPool
 from tests.integration.engine_rig import asynchronous, until
 
@@ -33,34 +34,29 @@ class Commit(NamedTuple):
     timestamp_ms: int
 
 
-class FakeProducer:
+class FakeWriter:
     """Remembers transactions; may be told to hold one back, or to fail."""
 
-    def __init__(self, _: EngineOptions, partition: int, topics: Collection[str]) -> None:
-        self.topics = topics
-        self.partition = partition
+    def __init__(self) -> None:
         self.commits: list[Commit] = []
         self.goes_on = asyncio.Event()
         self.goes_on.set()
         self.error: Exception | None = None
         self.begun = 0
 
-    async def open(self) -> None:
-        pass
+    @contextmanager
+    def deciding(self) -> Iterator[None]:
+        yield
 
-    async def close(self) -> None:
-        pass
-
-    async def commit(
-        self, outputs: Mapping[str, Sequence[Message]], offsets: Mapping[TP, int], *, timestamp_ms: int
-    ) -> dict[str, int]:
+    async def commit(self, share: Share) -> dict[str, int]:
         self.begun += 1
         await self.goes_on.wait()
         if self.error is not None:
             raise self.error
-        written = {topic: list(messages) for topic, messages in outputs.items()}
-        self.commits.append(Commit(written, {tp.topic: offset for tp, offset in offsets.items()}, timestamp_ms))
-        return {topic: 1_000 + len(messages) for topic, messages in outputs.items()}
+        written = {topic: list(messages) for topic, messages in share.outputs.items()}
+        offsets = {tp.topic: offset for tp, offset in share.offsets.items()}
+        self.commits.append(Commit(written, offsets, share.timestamp_ms))
+        return {topic: 1_000 + len(messages) for topic, messages in share.outputs.items()}
 
 
 class TextCodec:
@@ -130,17 +126,18 @@ class Bench:
             app_id="app", bootstrap_servers="nowhere:9", partitions=1, batch_records_max=self.batch_records_max
         )
         self.table = Table()
+        self.writer = FakeWriter()
         context = LaneContext(
             options=options,
             topics=LaneTopics(sources=self.sources, outputs=()),
             factory=self._make,
             tables=cast("Any", {"last": self.table}),
+            writer=cast("Any", self.writer),
             pool=VerifyPool(0),
             ready=self.ready,
             stop=lambda code, where, cause: self.stops.append((code, where, cause)),
         )
         self.lane = Lane(context, 0)
-        self.producer = cast("FakeProducer", self.lane._producer)
         self.next = dict.fromkeys(self.sources, 0)
 
     def _make(self, _: int, tables: Any, outputs: Outputs) -> Any:
@@ -163,13 +160,8 @@ class Bench:
         self.lane.put(SourceBatch(TP(topic, 0), start, end, records, self.lane.epoch, more=more))
 
     async def commits(self, count: int) -> list[Commit]:
-        await until(lambda: len(self.producer.commits) >= count)
-        return self.producer.commits
-
-
-@pytest.fixture(autouse=True)
-def _fake_producer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane_module, "TransactionalProducer", FakeProducer)
+        await until(lambda: len(self.writer.commits) >= count)
+        return self.writer.commits
 
 
 @asynchronous
@@ -261,7 +253,7 @@ async def test_nothing_is_decided_before_the_worker_is_ready() -> None:
     bench.position()
     bench.put("orders", 1)
     await asyncio.sleep(0.03)
-    assert bench.producer.begun == 0
+    assert bench.writer.begun == 0
     ready.append(1)
     await bench.commits(1)
     await bench.lane.close()
@@ -271,17 +263,17 @@ async def test_nothing_is_decided_before_the_worker_is_ready() -> None:
 async def test_drain_drops_what_waits_and_waits_for_what_is_in_flight() -> None:
     bench = Bench()
     bench.position()
-    bench.producer.goes_on.clear()
+    bench.writer.goes_on.clear()
     bench.put("orders", 64)
-    await until(lambda: bench.producer.begun == 1)
+    await until(lambda: bench.writer.begun == 1)
     bench.put("orders", 100)
     draining = asyncio.create_task(bench.lane.drain())
     await asyncio.sleep(0.01)
     assert not draining.done()
     assert bench.lane.room("orders") == 0
-    bench.producer.goes_on.set()
+    bench.writer.goes_on.set()
     await draining
-    assert bench.producer.commits[0].offsets == {"commands": 0, "orders": 64}
+    assert bench.writer.commits[0].offsets == {"commands": 0, "orders": 64}
 
     late = SourceBatch(TP("orders", 0), 164, 165, [cast("Any", Record("orders", 164))], bench.lane.epoch - 1)
     bench.position(orders=64)
@@ -325,14 +317,14 @@ async def test_an_application_that_raises_ends_the_worker_without_a_transaction(
     await until(lambda: bool(bench.stops))
     ((code, where, cause),) = bench.stops
     assert (code, where, str(cause)) == (ExitCode.LANE_FAILURE, "lane 0", "broken")
-    assert bench.producer.begun == 0
+    assert bench.writer.begun == 0
 
 
 @asynchronous
 async def test_a_failed_transaction_ends_the_worker_with_its_code() -> None:
     bench = Bench()
     bench.position()
-    bench.producer.error = EngineError(ExitCode.UNCERTAIN_COMMIT, "no answer")
+    bench.writer.error = EngineError(ExitCode.UNCERTAIN_COMMIT, "no answer")
     bench.put("orders", 1)
     await until(lambda: bool(bench.stops))
     assert bench.stops[0][0] is ExitCode.UNCERTAIN_COMMIT
@@ -349,10 +341,11 @@ async def test_what_is_due_is_done_without_records_and_only_once() -> None:
     first, second, third = (await bench.commits(3))[:3]
     assert bench.application.times[1] < due_us <= bench.application.times[2]
     assert bench.application.batches == [["orders@0"], ["orders@1"], []]
-    assert (third.offsets, list(third.outputs)) == ({}, ["checkpoints"])
+    # No offset has moved, and a transaction without one would not be fenced.
+    assert (third.offsets, list(third.outputs)) == ({"commands": 0, "orders": 2}, ["checkpoints"])
     assert first.offsets != second.offsets
     await asyncio.sleep(0.02)
-    assert len(bench.producer.commits) == 3
+    assert len(bench.writer.commits) == 3
     await bench.lane.close()
 
 
@@ -365,7 +358,7 @@ async def test_a_drained_lane_does_nothing_that_is_due_until_it_is_positioned_ag
     await bench.lane.drain()
     bench.application.due = 1
     await asyncio.sleep(0.02)
-    assert len(bench.producer.commits) == 1
+    assert len(bench.writer.commits) == 1
     bench.position(orders=1)
     await bench.commits(2)
     assert bench.application.batches[-1] == []
@@ -389,5 +382,5 @@ async def test_a_due_batch_that_writes_nothing_is_no_transaction(monkeypatch: py
     bench.lane._arrived.set()
     await until(lambda: bool(done))
     await asyncio.sleep(0.01)
-    assert len(bench.producer.commits) == 1
+    assert len(bench.writer.commits) == 1
     await bench.lane.close()

@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 from aiokafka.errors import GroupAuthorizationFailedError, KafkaConnectionError, KafkaError
 
-from streams.engine import transactions
+from streams.engine import producing
 from streams.engine.exits import EngineError, ExitCode
 from streams.engine.membership import check_membership, mend
 
@@ -42,7 +42,7 @@ class Coordinator:
 
 def mended(*answers: bool | Exception) -> Coordinator:
     coordinator = Coordinator(*answers)
-    mend(cast("Any", coordinator))
+    mend(cast("Any", coordinator), lambda *membership: coordinator.calls.append(f"member {membership}"))
     return coordinator
 
 
@@ -60,7 +60,7 @@ def test_a_heartbeat_without_permission_is_not() -> None:
 def test_heartbeats_begin_before_partitions_are_taken_over() -> None:
     coordinator = mended()
     asyncio.run(coordinator._on_join_complete(3, "member"))
-    assert coordinator.calls == ["heartbeat", "joined (3, 'member')"]
+    assert coordinator.calls == ["member (3, 'member')", "heartbeat", "joined (3, 'member')"]
 
 
 def test_what_the_coordinator_could_not_settle_ends_the_worker() -> None:
@@ -88,12 +88,12 @@ class Sender:
 
 def test_a_look_up_whose_connection_broke_is_repeated() -> None:
     sender = Sender(KafkaConnectionError("closed"), KafkaConnectionError("closed"))
-    transactions._retry_lookups(sender)
+    producing._retry_lookups(sender)
     assert asyncio.run(sender._find_coordinator(1, "app-0")) == 7
 
 
 def test_a_look_up_that_was_refused_is_not() -> None:
     sender = Sender(GroupAuthorizationFailedError("app"))
-    transactions._retry_lookups(sender)
+    producing._retry_lookups(sender)
     with pytest.raises(KafkaError, match="1 app-0"):
         asyncio.run(sender._find_coordinator(1, "app-0"))

@@ -4,6 +4,7 @@ import logging
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -68,4 +69,12 @@ def test_options_do_not_show_secrets() -> None:
         app_id="app", bootstrap_servers="nowhere:9", partitions=4, security={"sasl_plain_password": "hidden"}
     )
     assert "hidden" not in repr(options)
-    assert options.transactional_id(2) == "app-2"
+
+
+def test_a_worker_writes_under_its_name_and_one_without_under_a_name_of_its_own() -> None:
+    one, two, other = (EngineOptions(app_id="app", bootstrap_servers="nowhere:9", partitions=4) for _ in range(3))
+    one = replace(one, instance_id="worker-1")
+    assert one.transactional_id == "app-lanes-worker-1"
+    assert two.transactional_id != other.transactional_id
+    assert all(one.is_worker(options.transactional_id) for options in (one, two, other))
+    assert not one.is_worker("app-warehouse")
