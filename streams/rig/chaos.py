@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -120,11 +120,14 @@ class _Run:
                 result.failed_at = str(planned)
                 self._round(planned)
                 if self._wrong():
-                    return self._finished()
+                    break
                 result.failed_at = ""
-            self._end()
+            else:
+                self._end()
         except PortcullisError as error:
             self._troubles.append(f"{type(error).__name__}: {error}")
+        if result.failed_at:
+            self._let_end_what_is_on_its_way()
         return self._finished()
 
     def _begin(self) -> None:
@@ -235,6 +238,12 @@ class _Run:
         with closing(connect(self._stage.settings.warehouse)) as warehouse:
             for number in range(self._stage.partitions):
                 self._reckon(warehouse, number)
+
+    def _let_end_what_is_on_its_way(self) -> None:
+        """Send no more, and wait for answers: what has none when a run ends early is not lost for that alone."""
+        with suppress(PortcullisError):
+            self._load.stop()
+            self._wait_for_answers()
 
     def _is_read(self) -> bool:
         with self._ledger.lock:

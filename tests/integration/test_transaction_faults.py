@@ -30,10 +30,13 @@ from tests.integration.faulty_worker import APPLIED, MARK, NOT_APPLIED
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 SURVIVES = None
+WRITING = {"ProduceRequest", "TxnOffsetCommitRequest", "EndTxnRequest"}
 # What the sender does again by itself ends nothing; whatever else goes wrong ends the worker, with its own exit code.
 CASES = [
     ("InitProducerIdRequest", NOT_APPLIED, "lost connection", SURVIVES),
     ("InitProducerIdRequest", APPLIED, "lost connection", SURVIVES),
+    ("ListTransactionsRequest", NOT_APPLIED, "lost connection", SURVIVES),
+    ("StableOffsetFetchRequest", NOT_APPLIED, "lost connection", SURVIVES),
     ("AddPartitionsToTxnRequest", NOT_APPLIED, "lost connection", SURVIVES),
     ("AddPartitionsToTxnRequest", APPLIED, "lost connection", SURVIVES),
     ("AddOffsetsToTxnRequest", NOT_APPLIED, "lost connection", SURVIVES),
@@ -66,7 +69,7 @@ class Scene:
     def worker(self, request: str, when: str, how: str) -> Worker:
         settings = replace(self.stage.settings, instance_id="worker-1")
         # The first transactions go well, so that there is something to lose.
-        after = 0 if request.startswith("Init") else 8
+        after = 8 if request in {"AddPartitionsToTxnRequest", "AddOffsetsToTxnRequest"} | WRITING else 0
         fault = {"request": request, "when": when, "how": how, "after": after}
         command = [
             sys.executable,
