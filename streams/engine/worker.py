@@ -14,6 +14,7 @@ import uvloop
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaConnectionError
 
+from streams.engine.connections import mend_connections
 from streams.engine.exits import ExitCode, leave
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def run_worker(app: EngineApp) -> int:
     quiet_libraries()
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     collect_seldom()
+    mend_connections()
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
