@@ -15,7 +15,7 @@ from streams.core.orders import decimal_text
 from streams.wire.regulatory import LAST_US
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from streams.reports.fields import Found
 
@@ -174,9 +174,9 @@ def or_null(texts: Any) -> Any:  # noqa: ANN401 - Arrow's arrays
     return pc.fill_null(texts, "null")
 
 
-def hex_texts(digests: Sequence[bytes]) -> Any:  # noqa: ANN401 - Arrow's arrays
-    """Return hashes in hexadecimal."""
-    joined = np.frombuffer(b"".join(digests).hex().encode(), np.uint8)
+def hex_texts(digests: Any) -> Any:  # noqa: ANN401 - NumPy's and Arrow's arrays
+    """Return hashes, each a row of bytes, in hexadecimal."""
+    joined = np.frombuffer(digests.tobytes().hex().encode(), np.uint8)
     return _rows_as_texts(joined.reshape(len(digests), 2 * HASH_BYTES))
 
 

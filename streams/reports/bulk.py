@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from streams.core.merkle import HASH_BYTES
 from streams.reports.columns import table_of
 from streams.reports.decided import DecidedReader
 from streams.reports.executed import ExecutedReader
+from streams.reports.fields import Values
 from streams.reports.layout import RECORD_FILES
 from streams.reports.leaves import ORDER_FILES, TRADE_EXECUTED
 from streams.reports.rows import Lines, Places, Read
@@ -32,10 +34,10 @@ _FEWEST: Final = 400
 
 
 class BulkRead(NamedTuple):
-    """The places of the leaves that were read, when each happened (microseconds UTC), and their lines."""
+    """When each leaf happened (microseconds UTC, -1 of one that was not read), the others' places, and the lines."""
 
-    places: list[int]
     times_us: list[int]
+    rest: list[int]
     lines: list[Lines]
 
 
@@ -55,27 +57,27 @@ class BulkReader:
         self.fewest = _FEWEST
         """Of fewer leaves of a kind, each is read by itself."""
         decided, executed = DecidedReader(facts, selection, markets), ExecutedReader(selection, venues)
-        self._readers: dict[str, Callable[[Sequence[bytes], Places], Read]] = {TRADE_EXECUTED: executed.read}
+        self._readers: dict[str, Callable[[Values, Places], Read]] = {TRADE_EXECUTED: executed.read}
         for kind, file in ORDER_FILES.items():
             self._readers[kind] = partial(decided.read, file=file)
 
     def read(self, leaves: Sequence[bytes], extent: Extent, hashes: Sequence[bytes]) -> BulkRead:
         """Read a section's leaves that are as usual."""
-        kinds = np.array([leaf[_KIND_AT] if len(leaf) > _KIND_AT else 0xFF for leaf in leaves])
-        done = BulkRead([], [], [])
+        values, joined = Values.of(leaves), np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, HASH_BYTES)
+        kinds = values.bytes_at(_KIND_AT)
+        times_us, is_read, lines = np.full(len(leaves), -1), np.zeros(len(leaves), bool), list[Lines]()
         for kind, code in _KINDS.items():
             places = np.flatnonzero(kinds == code)
             if len(places) < max(self.fewest, 1):
                 continue
             indexes = places + extent.start
             in_range = (indexes >= extent.first) & (indexes < extent.last)
-            chosen = places.tolist()
-            where = Places(extent.partition, indexes, [hashes[place] for place in chosen], in_range)
-            read = self._readers[kind]([leaves[place] for place in chosen], where)
-            done.places.extend(places[read.good].tolist())
-            done.times_us.extend(read.times_us[read.good].tolist())
-            done.lines.extend(read.lines)
-        return done
+            where = Places(extent.partition, indexes, joined[places], in_range)
+            read = self._readers[kind](values.some(places), where)
+            done = places[read.good]
+            is_read[done], times_us[done] = True, read.times_us[read.good]
+            lines += read.lines
+        return BulkRead(times_us.tolist(), np.flatnonzero(~is_read).tolist(), lines)
 
 
 def merge(file: int, bulk: Sequence[Lines], lines: Sequence[str], owners: Sequence[int]) -> Merged:

@@ -24,7 +24,7 @@ from streams.reports.arrays import (
     time_texts,
 )
 from streams.reports.columns import typed_table
-from streams.reports.fields import FieldFinder, Found
+from streams.reports.fields import FieldFinder, Found, Values
 from streams.reports.layout import ORDERS, RECORD_FILES
 from streams.reports.records import DATE_CHARS, FAILURE, FAILURE_FIELDS, LIMIT, ORDER_LINE, REFUSAL, order_terms
 from streams.reports.rows import EVENT_FIELDS, Lines, Places, Read, Rows
@@ -74,7 +74,7 @@ class DecidedReader:
         self._selection = selection
         self._markets = markets
 
-    def read(self, leaves: Sequence[bytes], places: Places, file: int) -> Read:
+    def read(self, leaves: Values, places: Places, file: int) -> Read:
         """Return what leaves of one kind say: orders that were approved, or refused, by the file."""
         approved = RECORD_FILES[file] == ORDERS
         rows = Rows(_FINDER.find(leaves), places)

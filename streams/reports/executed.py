@@ -28,7 +28,7 @@ from streams.reports.arrays import (
 )
 from streams.reports.columns import typed_table
 from streams.reports.facts import instrument_of, market_of, submitter_of
-from streams.reports.fields import FieldFinder
+from streams.reports.fields import FieldFinder, Values
 from streams.reports.layout import ORDERS, RECORD_FILES, TRANSACTIONS
 from streams.reports.records import (
     REPORT_LINE,
@@ -85,7 +85,7 @@ class ExecutedReader:
         self._selection = selection
         self._venues = venues
 
-    def read(self, leaves: Sequence[bytes], places: Places) -> Read:
+    def read(self, leaves: Values, places: Places) -> Read:
         """Return what leaves of trades say."""
         rows = Rows(_FINDER.find(leaves), places)
         rows.require(rows.found[_TIME].present)

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from streams.reports.arrays import decimals_of, hex_texts, is_plain, is_time, texts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from streams.reports.fields import Found
     from streams.reports.leaves import Selection
@@ -24,7 +24,7 @@ class Places(NamedTuple):
 
     partition: int
     indexes: Any
-    hashes: Sequence[bytes]
+    hashes: Any
     in_range: Any
 
 
@@ -96,8 +96,8 @@ class Rows:
         where, mask = np.flatnonzero(chosen), pa.array(chosen)
         rows = object.__new__(Rows)
         rows.found, rows.good = self.found.rows(where), self.good[where]
-        hashes = [self.places.hashes[place] for place in where.tolist()]
-        rows.places = Places(self.places.partition, self.places.indexes[where], hashes, self.places.in_range[where])
+        partition, *each = self.places
+        rows.places = Places(partition, *(part[where] for part in each))
         rows.texts = {name: column.filter(mask) for name, column in self.texts.items()}
         rows.decimals = {name: column.filter(mask) for name, column in self.decimals.items()}
         return rows

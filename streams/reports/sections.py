@@ -69,10 +69,8 @@ class SectionReader:
         from streams.reports.bulk import merge  # noqa: PLC0415 - see above
 
         bulk = self._bulk.read(leaves, extent, read.hashes)
-        for place, time_us in zip(bulk.places, bulk.times_us, strict=True):
-            read.times_us[place] = time_us
-        rest = sorted(set(range(len(leaves))).difference(bulk.places))
-        for file, (lines, owners) in enumerate(self._read_plainly(leaves, rest, extent, read)):
+        read.times_us = bulk.times_us
+        for file, (lines, owners) in enumerate(self._read_plainly(leaves, bulk.rest, extent, read)):
             merged = merge(file, bulk.lines, lines, owners)
             read.lines.append(merged.lines)
             read.owners.append(merged.owners)
