@@ -89,12 +89,7 @@ def unread(settings: Settings) -> dict[str, int]:
 
 def _not_at_rest(settings: Settings, epoch: Epoch, tables: Tables) -> Iterator[str]:
     """Yield why the old lanes are not stopped, drained and killed."""
-    members = Admin(settings.cluster()).members(settings.group)
-    if members:
-        yield f"workers: none in group {settings.group} required, has {', '.join(members)}"
-    unfinished = _open_transactions(settings)
-    if unfinished:
-        yield f"open transactions: none required, in {', '.join(unfinished[:_SHOWN_MAX])}; they end within a minute"
+    yield from writers(settings)
     left = unread(settings)
     if left:
         first = ", ".join(f"{place}: {count}" for place, count in list(left.items())[:_SHOWN_MAX])
@@ -103,6 +98,16 @@ def _not_at_rest(settings: Settings, epoch: Epoch, tables: Tables) -> Iterator[s
     alive = sorted(set(range(epoch.lanes)) - killed)
     if alive:
         yield f"KILL ALL: in force in every lane required, is not in {alive}"
+
+
+def writers(settings: Settings) -> Iterator[str]:
+    """Yield who writes the old lanes, or still could."""
+    members = Admin(settings.cluster()).members(settings.group)
+    if members:
+        yield f"workers: none in group {settings.group} required, has {', '.join(members)}"
+    unfinished = _open_transactions(settings)
+    if unfinished:
+        yield f"open transactions: none required, in {', '.join(unfinished[:_SHOWN_MAX])}; they end within a minute"
 
 
 def _open_transactions(settings: Settings) -> list[str]:

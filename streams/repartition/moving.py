@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from streams.agents.journal import FRONTIER, GENERATION, decided_us_of
 from streams.audit.epochs import save_closed
 from streams.kafka.reading import read_all
 from streams.names import TableName, Topic
 from streams.repartition.carried import carry
-from streams.repartition.looking import begun_lanes, read_tables, survey, unread
+from streams.repartition.looking import begun_lanes, read_tables, survey, unread, writers
 from streams.repartition.placing import Change, place
 from streams.repartition.rules import CARRIED_TOPICS, TABLE_RULES, TOPIC_RULES
 from streams.repartition.writing import (
     Begin,
+    RepartitionError,
     check_rows,
     make_topics,
     moved_settings,
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from streams.repartition.looking import Tables
     from streams.repartition.placing import Placed
     from streams.settings import Settings
+
+_MARKERS_S: Final = 5.0
+_POLL_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,8 @@ def repartition(
     tell("closing the old logs")
     finals = close_logs(settings, following, by=by, now_us=now_us)
     closed = replace(found.epoch, finals=finals)
-    # Only now nobody can have written a row any more.
+    # Only now no worker can begin on the old lanes any more.
+    _require_nobody(settings)
     plan = _plan(settings, closed, following, read_tables(settings), now_us)
     tell(f"writing {following.lanes} new lanes")
     _write(settings, plan, Begin(closed, following, plan.change, by, plan.at_us))
@@ -145,6 +150,15 @@ def _plan(settings: Settings, old: Epoch, new: Epoch, tables: Tables, now_us: in
     at_us = max(now_us, *decided_us, 0)
     carried = carry(placed, _breakers(settings), change, at_us)
     return _Plan(old, new, change, tables, placed, carried, at_us)
+
+
+def _require_nobody(settings: Settings) -> None:
+    """Raise RepartitionError where a worker writes that came while the logs were closed; markers take a moment."""
+    deadline = time.monotonic() + _MARKERS_S
+    while found := list(writers(settings)):
+        if time.monotonic() > deadline:
+            raise RepartitionError(f"while the logs were closed: {'; '.join(found)}; stop them and go on")
+        time.sleep(_POLL_S)
 
 
 def _breakers(settings: Settings) -> Iterator[tuple[bytes, bytes]]:

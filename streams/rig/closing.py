@@ -38,7 +38,8 @@ class ClosingError(PortcullisError):
 def close_logs(settings: Settings, following: Epoch, *, by: str, now_us: int) -> tuple[TreeHead, ...]:
     """Append LOG_CLOSED and a final checkpoint to every log; return them. May be run again for the same that follow.
 
-    Each lane's worker is fenced: it ends, and started again it refuses the closed log.
+    The workers must be gone, and their transactions over: one that was cut off is no member of the group any more, so
+    the broker refuses its offsets; one that is started refuses the closed log.
 
     Raises: ClosingError where a log does not verify or Kafka refuses, EpochError where the list does not hold.
     """
@@ -47,7 +48,7 @@ def close_logs(settings: Settings, following: Epoch, *, by: str, now_us: int) ->
     if problem is not None:
         raise ClosingError(problem)
     # All are looked at before one is closed: half an installation that cannot go on is worse than none that moved.
-    logs = [_fenced(settings, epoch, lane) for lane in range(epoch.lanes)]
+    logs = [_look(settings, epoch, lane) for lane in range(epoch.lanes)]
     wrong = [closed for log in logs if (closed := closing_details(log.last)) not in (None, following.announcement())]
     if wrong:
         raise ClosingError(f"{epoch.origin}: closed already, followed by {wrong[0].get('next_origin')}")
@@ -61,7 +62,7 @@ def beginning_leaf(lane: int, at_us: int, by: str, before: Epoch, details: Mappi
 
 @dataclass(frozen=True, slots=True)
 class _Log:
-    """A log that holds: its lane, who alone writes it now, its tree and its last leaf."""
+    """A log that holds: its lane, what writes its end, its tree and its last leaf."""
 
     lane: int
     producer: Producer
@@ -69,11 +70,11 @@ class _Log:
     last: bytes
 
 
-def _fenced(settings: Settings, epoch: Epoch, lane: int) -> _Log:
-    """Fence a lane's worker and verify its log. Raises: ClosingError where it does not hold."""
-    # Under the name of the lane's worker: what that one has begun ends, and it writes no more.
+def _look(settings: Settings, epoch: Epoch, lane: int) -> _Log:
+    """Verify a log. Raises: ClosingError where it does not hold."""
+    # Somebody else who closes it at the same time is fenced by the name.
     producer = Producer(
-        {**settings.cluster(), "transactional.id": f"{settings.group}-{lane}", "enable.idempotence": True}
+        {**settings.cluster(), "transactional.id": f"{settings.group}-close-{lane}", "enable.idempotence": True}
     )
     origin = epoch.log(lane)
     try:
