@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streams.cli.spared import spared
 from streams.settings import Settings, load_settings
 from streams.telemetry.redaction import RedactingFormatter
 
@@ -30,7 +31,9 @@ def worker_command(*, succeeds: SucceedsOption = None) -> None:
     on where it ended. Example: PORTCULLIS_INSTANCE_ID=worker-1 portcullis worker --succeeds 4711
     """
     from streams import topics
-    from streams.app import build_app
+
+    with spared("aiohttp", "aiohttp.client"):  # Faust's web server and client: a third of a worker's imports
+        from streams.app import build_app
     from streams.engine.succession import Predecessor
     from streams.engine.worker import run_worker
 
