@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from aiokafka import TopicPartition
 from aiokafka.client import ConnectionGroup, CoordinationType
 from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerFenced
 from aiokafka.producer.sender import TxnOffsetCommitHandler
+from aiokafka.protocol.transaction import EndTxnRequest
 
 from streams.engine.requests import TxnOffsetCommitRequest
 
@@ -33,6 +35,7 @@ aiokafka.producer.sender.BACKOFF_OVERRIDE = 0.002
 _BATCH_BYTES_MAX = 900_000  # below the broker's default message.max.bytes of 1,048,588
 _OPEN_BACKOFF_S = 0.01
 _RECONNECT_S = 0.5
+_GIVE_UP_S = 1.0
 # ILLEGAL_GENERATION, UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID: the partitions are somebody else's by now.
 _NOT_THE_MEMBER = frozenset((22, 25, 82))
 
@@ -84,6 +87,20 @@ def commit_as(producer: Any, group_id: str, membership: Callable[[], Membership]
     manager.consumer_group_to_add = lambda: (
         group_id if manager.is_in_transaction() and manager._txn_consumer_group is None else None
     )
+
+
+async def give_up(producer: Any) -> None:  # noqa: ANN401
+    """End the open transaction without its effects, if the broker still lets one; the sender has stopped for good.
+
+    A worker that only its group has left behind would block readers of its partitions until the transaction's time is
+    over: what others write there comes after it.
+    """
+    manager = producer._txn_manager
+    request = EndTxnRequest(manager.transactional_id, manager.producer_id, manager.producer_epoch, False)  # noqa: FBT003
+    with contextlib.suppress(KafkaError, TimeoutError):
+        async with asyncio.timeout(_GIVE_UP_S):
+            node = await producer._sender._find_coordinator(CoordinationType.TRANSACTION, manager.transactional_id)
+            await producer.client.send(node, request, group=ConnectionGroup.COORDINATION)
 
 
 class _OffsetCommit(TxnOffsetCommitHandler):  # type: ignore[misc]

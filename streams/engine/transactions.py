@@ -19,7 +19,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import BrokerResponseError, InvalidProducerEpoch, KafkaError, ProducerFenced
 
 from streams.engine.exits import EngineError, ExitCode
-from streams.engine.producing import commit_as, connect, start
+from streams.engine.producing import commit_as, connect, give_up, start
 from streams.engine.takeover import clear_the_way
 
 if TYPE_CHECKING:
@@ -160,7 +160,10 @@ class TransactionWriter:
                 committing = True
                 await self._producer.commit_transaction()
         except Exception as error:
-            raise EngineError(self._exit_code(error, committing=committing), f"{error!r}") from error
+            code = self._exit_code(error, committing=committing)
+            if code is ExitCode.FENCED:
+                await give_up(self._producer)
+            raise EngineError(code, f"{error!r}") from error
         self._begin_next(places)
         return written
 

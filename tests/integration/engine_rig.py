@@ -15,8 +15,10 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from confluent_kafka import OFFSET_END, Consumer, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.protocol.group import LeaveGroupRequest
+from confluent_kafka import OFFSET_END, Consumer, IsolationLevel, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 
 ROOT = Path(__file__).parents[2]
@@ -104,6 +106,33 @@ class Rig:
         """Delete the workers' group and its offsets; its last member must have left."""
         group = f"{self.prefix}totals"
         self.admin.delete_consumer_groups([group])[group].result()
+
+    async def remove_members(self) -> None:
+        """Let all workers leave their group without knowing of it, as when their sessions have ended."""
+        group = f"{self.prefix}totals"
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers)
+        await admin.start()
+        try:
+            (response,) = await admin.describe_consumer_groups([group])
+            ((_, _, _, _, _, members, *_),) = response.groups
+            coordinator = await admin.find_coordinator(group)
+            for member_id, *_ in members:
+                left = await admin._send_request(LeaveGroupRequest(group, member_id), coordinator)
+                assert left.error_code == 0
+        finally:
+            await admin.close()
+
+    def holds_readers_up(self, topic: str) -> bool:
+        """Tell whether an open transaction keeps readers of committed records from the end of a topic."""
+        latest = dict.fromkeys(
+            (TopicPartition(self.prefix + topic, number) for number in range(PARTITIONS)),
+            OffsetSpec.latest(),  # type: ignore[no-untyped-call]
+        )
+        ends = []
+        for level in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED):
+            found = self.admin.list_offsets(latest, isolation_level=level)
+            ends.append({tp: end.result().offset for tp, end in found.items()})
+        return ends[0] != ends[1]
 
     def delete_records(self, topic: str, *, partition: int) -> None:
         """Delete all records of a partition, as retention would."""

@@ -1,5 +1,6 @@
 """What ends a worker, what it survives, and what it says."""
 
+import asyncio
 import re
 import signal
 import time
@@ -58,6 +59,21 @@ def test_fenced_producer_ends_the_worker(rig: Rig, worker: Worker) -> None:
     rig.orders(range(100, 200))
     assert exit_code(rig, worker) == ExitCode.FENCED
     assert re.search(r"exit_name=FENCED where=lane \d cause=ProducerFenced", worker.log.read_text())
+    goes_on(rig, 200)
+
+
+def test_worker_that_its_group_has_lost_commits_nothing_any_more(rig: Rig) -> None:
+    worker = rig.start_worker(
+        "one", session_timeout_ms=40_000
+    )  # a heartbeat every 10 s: it does not learn of it before
+    rig.orders(range(100))
+    rig.wait_for_decisions(100)
+    asyncio.run(rig.remove_members())
+    rig.orders(range(100, 200))
+    assert exit_code(rig, worker) == ExitCode.FENCED
+    assert re.search(r"exit_name=FENCED where=lane \d cause=ProducerFenced", worker.log.read_text())
+    assert len(rig.read("decisions", committed=False)) > len(rig.decisions()) == 100
+    assert wait_until(lambda: not rig.holds_readers_up("decisions"), 10), "it has left its transaction open"
     goes_on(rig, 200)
 
 
