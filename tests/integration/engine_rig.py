@@ -124,10 +124,10 @@ class Rig:
 
     def holds_readers_up(self, topic: str) -> bool:
         """Tell whether an open transaction keeps readers of committed records from the end of a topic."""
-        latest = dict.fromkeys(
-            (TopicPartition(self.prefix + topic, number) for number in range(PARTITIONS)),
-            OffsetSpec.latest(),  # type: ignore[no-untyped-call]
-        )
+        latest: dict[TopicPartition, Any] = {
+            TopicPartition(self.prefix + topic, number): OffsetSpec.latest()  # type: ignore[no-untyped-call]
+            for number in range(PARTITIONS)
+        }
         ends = []
         for level in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED):
             found = self.admin.list_offsets(latest, isolation_level=level)
