@@ -31,8 +31,7 @@ demo: setup ## Real ticks become signed orders, are decided, logged, stored, rep
 
 # A test that starts processes waits for a third of its time, so three at once keep two cores busy.
 test: setup ## All tests
-	@.venv/bin/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "not alone"
-	@.venv/bin/python -m pytest -q -m alone tests/integration/test_chaos.py
+	@.venv/bin/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 check: setup ## Format, lint, types, direction of imports
 	@.venv/bin/ruff format --check .
