@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from streams.topics import Topology
 
 _SERVERS = "kafka"
+# No test ends this broker, so nothing waits for its session to pass; on a busy machine it must not lose it.
+_PATIENT = {"broker.session.timeout.ms": "60000"}
 _RUNNING = pytest.StashKey[ExitStack]()
 
 
@@ -29,7 +31,7 @@ def pytest_configure_node(node: Any) -> None:
     if _RUNNING not in config.stash:
         running = config.stash[_RUNNING] = ExitStack()
         folder = running.enter_context(TemporaryDirectory(prefix="kafka-", ignore_cleanup_errors=True))
-        config.option.kafka_servers = running.enter_context(kafka_cluster(Path(folder)))
+        config.option.kafka_servers = running.enter_context(kafka_cluster(Path(folder), config=_PATIENT))
     node.workerinput[_SERVERS] = config.option.kafka_servers
 
 
@@ -45,7 +47,7 @@ def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     if shared:
         yield shared
         return
-    with kafka_cluster(tmp_path_factory.mktemp("kafka")) as bootstrap_servers:
+    with kafka_cluster(tmp_path_factory.mktemp("kafka"), config=_PATIENT) as bootstrap_servers:
         yield bootstrap_servers
 
 
