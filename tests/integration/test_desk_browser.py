@@ -335,7 +335,7 @@ def test_a_worker_that_is_gone_is_told_and_its_return_too(live: Live) -> None:
         assert page.evaluate("document.body.classList.contains('stale')")
     finally:
         live.running.worker.start()
-    page.wait_for_selector("#banner", state="hidden", timeout=2 * WAIT_MS)
+    page.wait_for_selector("#banner", state="hidden", timeout=4 * WAIT_MS)
 
 
 def test_axe_finds_nothing_serious(live: Live) -> None:
