@@ -13,6 +13,7 @@ file, so that sections are made and checked by as many processes as there are, e
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from dataclasses import dataclass
 from hashlib import sha256
@@ -194,12 +195,8 @@ def read_items(path: Path) -> Iterator[bytes]:
 
 def file_digest(path: Path) -> tuple[str, int]:
     """Return a file's SHA-256 in hexadecimal, and its size."""
-    digest, size = sha256(), 0
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-            size += len(block)
-    return digest.hexdigest(), size
+    with path.open("rb", buffering=0) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
 
 
 def manifest_text(manifest: bytes) -> bytes:
