@@ -6,7 +6,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import array, int64, parquet
 
@@ -95,6 +95,7 @@ def test_a_changed_column_of_one_record_is_named(evidence: Evidence, change: str
     assert problem == f"orders.parquet: the record of log 0 leaf {leaf} is not what the leaf says"
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, LAST_US) | st.integers(1_767_225_600_000_000, 1_767_229_200_000_000), max_size=20))
 def test_moments_are_written_as_one_by_one(moments_us: list[int]) -> None:
     assert time_texts(array(moments_us, int64())).to_pylist() == list(map(date_time_text, moments_us))
@@ -103,6 +104,7 @@ def test_moments_are_written_as_one_by_one(moments_us: list[int]) -> None:
 FACTOR = st.integers(-(10**29), 10**29) | st.integers(0, 10**18) | st.sampled_from((0, 5 * 10**16, 15 * 10**16))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(FACTOR, FACTOR, st.integers(0, 10**17 - 1) | st.just(10**13)), max_size=5))
 def test_values_are_rounded_as_one_by_one(trades: list[tuple[int, int, int]]) -> None:
     quantities, prices, rates = ([trade[part] for trade in trades] for part in range(3))
