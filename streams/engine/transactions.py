@@ -132,6 +132,7 @@ class TransactionWriter:
     async def _run(self) -> None:
         while True:
             await self._arrived.wait()
+            await asyncio.sleep(0)  # lanes whose transaction has just ended begin to decide what came meanwhile
             if self._deciding:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._all_decided.wait(), _TOGETHER_S)
