@@ -70,6 +70,7 @@ class Producer:
         self.offsets: dict[TopicPartition, int] = {}
         self.written: list[Written] = []
         self.error: Exception | None = None
+        self.commit_s = 0.0
 
     def create_batch(self) -> Batch:
         return Batch()
@@ -88,7 +89,7 @@ class Producer:
         self.offsets.update(offsets)
 
     async def commit_transaction(self) -> None:
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.commit_s)
         if self.error is not None:
             raise self.error
         self.written.append(Written(self.places, self.offsets))
@@ -151,6 +152,32 @@ def test_a_lane_does_not_wait_long_for_another(monkeypatch: pytest.MonkeyPatch) 
         await decide(made, 0, 0)
         assert [written.places for written in producer.written] == [[("out", 0)]]
         slow.cancel()
+        await made.close()
+
+    run()
+
+
+def test_lanes_whose_transaction_has_just_ended_join_the_one_that_waited_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @asynchronous
+    async def run() -> None:
+        made, producer = await writer(monkeypatch)
+        producer.commit_s = 0.05
+
+        async def twice(number: int) -> None:
+            await decide(made, number, 0)
+            await decide(made, number, 0.001)
+
+        async def later() -> None:
+            await asyncio.sleep(0.02)
+            await decide(made, 2, 0)
+
+        await asyncio.gather(twice(0), twice(1), later())
+        assert [sorted(written.places) for written in producer.written] == [
+            [("out", 0), ("out", 1)],
+            [("out", 0), ("out", 1), ("out", 2)],
+        ]
         await made.close()
 
     run()
