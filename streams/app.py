@@ -18,6 +18,7 @@ from streams.core.incident_rules import IncidentRules, parse_rules
 from streams.core.market import MarketProfile
 from streams.core.state import BotState
 from streams.engine.app import create_app
+from streams.engine.changelog import TableKind
 from streams.engine.options import EngineOptions, LaneTopics
 from streams.engine.periodic import Periodic
 from streams.engine.reader import LatestReader
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from streams.agents.lane import Trace
     from streams.engine.app import EngineApp
     from streams.engine.sources import SourceBatch
-    from streams.engine.tables import RowCodec
     from streams.settings import Settings
     from streams.topics.model import Topology
 
@@ -78,20 +78,20 @@ class RowBytes:
         return data
 
 
-# Each table, how its rows are written, and its tumbling window in seconds; Faust makes and restores their changelogs.
-TABLES: Final[dict[TableName, tuple[RowCodec[Any], float | None]]] = {
-    TableName.AGENTS: (RowBytes(), None),
-    TableName.BOTS: (RowOf(BotState), None),
-    TableName.SCORES: (RowOf(BotProfile), None),
-    TableName.MARKETS: (RowOf(MarketProfile), None),
-    TableName.DAILY_VALUE: (RowList(), DAY_S),
-    TableName.RECENT_IDS: (RowList(), RECENT_WINDOW_S),
-    TableName.OPEN_ORDERS: (RowOf(Approval), None),
-    TableName.POSITIONS: (RowList(), None),
-    TableName.CONTROLS: (RowList(), None),
-    TableName.DEADLINES: (RowList(), None),
-    TableName.INCIDENTS: (RowOf(Incident), None),
-    TableName.LOG: (RowBytes(), None),
+# Each table, how its rows are written, and its tumbling window; Faust makes and restores their changelog.
+TABLES: Final[dict[str, TableKind]] = {
+    TableName.AGENTS: TableKind(RowBytes()),
+    TableName.BOTS: TableKind(RowOf(BotState)),
+    TableName.SCORES: TableKind(RowOf(BotProfile)),
+    TableName.MARKETS: TableKind(RowOf(MarketProfile)),
+    TableName.DAILY_VALUE: TableKind(RowList(), DAY_S),
+    TableName.RECENT_IDS: TableKind(RowList(), RECENT_WINDOW_S),
+    TableName.OPEN_ORDERS: TableKind(RowOf(Approval)),
+    TableName.POSITIONS: TableKind(RowList()),
+    TableName.CONTROLS: TableKind(RowList()),
+    TableName.DEADLINES: TableKind(RowList()),
+    TableName.INCIDENTS: TableKind(RowOf(Incident)),
+    TableName.LOG: TableKind(RowBytes()),
 }
 
 
@@ -139,11 +139,11 @@ def build_app(settings: Settings, topology: Topology, trace: Trace | None = None
             outputs=[services.topic(topic) for topic in LANE_OUTPUTS],
             patient=frozenset((services.topic(Topic.MARKETS_REFERENCE),)),
         ),
+        TABLES,
         lambda partition, tables, outputs: Lane(partition, tables, outputs, services),
         services=[*readers, Periodic(trust.look, TRUST_EVERY_S)],
         ready=live,
     )
-    _declare_tables(app)
     _declare_agents(app, settings.topic_prefix)
     return app
 
@@ -164,13 +164,6 @@ def _options(settings: Settings, topology: Topology) -> EngineOptions:
         security=settings.aiokafka_security(),
         data_dir=settings.home / "worker",
     )
-
-
-def _declare_tables(app: EngineApp) -> None:
-    for name, (codec, window_s) in TABLES.items():
-        table = app.Table(name, codec=codec)
-        if window_s is not None:
-            table.tumbling(window_s)
 
 
 def _declare_agents(app: EngineApp, prefix: str) -> None:

@@ -73,7 +73,7 @@ def generation_of(identifier: str) -> int:
 
 @unique
 class TableName(StrEnum):
-    """The lane's tables; each has a compacted changelog that Faust makes and restores."""
+    """The lane's tables; they share a compacted changelog that Faust makes and restores."""
 
     AGENTS = "agents"
     BOTS = "bots"
@@ -87,7 +87,3 @@ class TableName(StrEnum):
     DEADLINES = "deadlines"
     INCIDENTS = "incidents"
     LOG = "log"
-
-    def changelog(self, app_id: str) -> str:
-        """Return the topic of the table's rows; `app_id` with the prefix of an isolated run."""
-        return f"{app_id}-{self}-changelog"

@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "clock": set(),
     "https": set(),
     "incidents": {"core", "wire", "audit", "kafka", "reports", "names", "settings"},
-    "repartition": USUAL | {"agents", "audit", "kafka", "rig", "topics", "repartition"},
+    "repartition": USUAL | {"agents", "audit", "engine", "kafka", "rig", "topics", "repartition"},
     "pulse": set(),
     "kafka_security": set(),
     "names": set(),

@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass
 from itertools import islice, pairwise
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aiokafka.producer.message_accumulator import BatchBuilder
 
@@ -15,7 +15,7 @@ from streams.agents.references import References
 from streams.agents.trust import TrustSource
 from streams.app import TABLES, load_incident_rules
 from streams.engine.application import Message, Outputs
-from streams.engine.tables import new_rows
+from streams.engine.changelog import LaneRows
 from streams.names import Topic
 from streams.sim.load import read_load
 from streams.wire.log_keys import log_signers
@@ -73,11 +73,8 @@ class OfflineLane:
             load_incident_rules(),
         )
         self.outputs = Outputs()
-        self.tables: dict[str, Any] = {
-            name: new_rows(codec, None if window_s is None else round(window_s * 1_000_000))
-            for name, (codec, window_s) in TABLES.items()
-        }
-        self.lane = Lane(0, self.tables, self.outputs, services)
+        self.rows = LaneRows(TABLES)
+        self.lane = Lane(0, self.rows.tables, self.outputs, services)
         self._now_us = time.time_ns() // 1_000
         for number, market in enumerate(material.markets.values()):
             price = encode_reference_price(market.reference(market.first_price_e13, self._now_us))
@@ -119,7 +116,7 @@ class OfflineLane:
         lane.finish()
         times.append(clock())
         outputs = self.outputs.take()
-        rows = [Message(key, value, []) for table in self.tables.values() for key, value in table.take_changes()]
+        rows = self.rows.take_changes()
         times.append(clock())
         for messages in (*outputs.values(), rows):
             _build(messages, batch[-1].timestamp)
@@ -136,9 +133,7 @@ class OfflineLane:
 
     def _end_batch(self) -> dict[str, list[Message]]:
         self.lane.finish()
-        for table in self.tables.values():
-            for _ in table.take_changes():
-                pass
+        self.rows.take_changes()
         return self.outputs.take()
 
     def _records(self, load: Path, topic: Topic, count: int) -> Iterator[Record]:

@@ -10,12 +10,13 @@ from faust.topics import Topic as FaustTopic
 from faust.types import TP
 from yarl import URL
 
+from streams.engine.changelog import NAME
 from streams.engine.engine import Engine
 from streams.engine.exits import EngineError, ExitCode, StopProcess, stop_process
 from streams.engine.lane import LaneContext
+from streams.engine.lane_tables import LaneTables
 from streams.engine.recovery import Recovery
 from streams.engine.succession import Succession
-from streams.engine.tables import LaneTable
 from streams.engine.transactions import TransactionWriter
 from streams.engine.transport import Transport
 from streams.engine.verify import VerifyPool
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from mode import ServiceT
 
     from streams.engine.application import ApplicationFactory
+    from streams.engine.changelog import TableKind
     from streams.engine.options import EngineOptions, LaneTopics
     from streams.engine.succession import Predecessor
 
@@ -93,7 +95,7 @@ class EngineApp(faust.App):  # type: ignore[misc]
 
     def succeed(self, predecessor: Predecessor, *, then: Callable[[], object]) -> None:
         """Take over from a running worker once all is prepared; `then` is called when that one is gone."""
-        self.succession = Succession(predecessor, self.options, self.tables, self.engine, then)
+        self.succession = Succession(predecessor, self.options, self.tables[NAME], self.engine, then)
 
     async def take_over(self, prepare: Callable[[], Awaitable[object]]) -> None:
         """Take over from the predecessor, where there is one; called when nothing but the join is left to do.
@@ -125,13 +127,14 @@ class EngineApp(faust.App):  # type: ignore[misc]
 def create_app(
     options: EngineOptions,
     topics: LaneTopics,
+    kinds: Mapping[str, TableKind],
     factory: ApplicationFactory,
     *,
     services: Sequence[ServiceT] = (),
     ready: Callable[[], bool] = lambda: True,
     stop: StopProcess = stop_process,
 ) -> EngineApp:
-    """Return a Faust app with one lane per partition number.
+    """Return a Faust app with one lane per partition number, each with a table of every kind.
 
     `services` run beside it, as `LatestReader`. Lanes decide nothing until `ready` first returns true.
     """
@@ -139,7 +142,7 @@ def create_app(
         options.app_id,
         broker=[URL(f"kafka://{server.strip()}") for server in options.bootstrap_servers.split(",")],
         Topic=BatchTopic,
-        Table=LaneTable,
+        Table=LaneTables,
         TableManager=TableManager,
         store="memory://",
         datadir=options.data_dir,
@@ -160,16 +163,14 @@ def create_app(
     app.options = options
     app.services = list(services)
     app.transport = app.producer_transport = Transport(app.conf.broker_consumer, app)
-    tables: Mapping[str, LaneTable] = app.tables
+    tables: LaneTables = app.Table(NAME, kinds=kinds)
     pool = VerifyPool(options.verify_threads)
     context = LaneContext(
         options=options,
         topics=topics,
         factory=factory,
         tables=tables,
-        writer=TransactionWriter(
-            options, lambda: {table.changelog_topic_name for table in tables.values()}.union(topics.outputs)
-        ),
+        writer=TransactionWriter(options, [tables.changelog_topic_name, *topics.outputs]),
         pool=pool,
         ready=_latched(ready),
         stop=stop,

@@ -148,7 +148,7 @@ class Engine:
         numbers = {number for number, found in topics.items() if found & self.urgency.keys()}
         # The group's leader assigns what its own metadata show, and leaves out a changelog that was created a moment
         # ago: the lane would begin with an empty table.
-        changelogs = {table.changelog_topic_name for table in self._context.tables.values()}
+        changelogs = {self._context.tables.changelog_topic_name}
         for number in numbers:
             if missing := (self.urgency.keys() | changelogs) - topics[number]:
                 error = EngineError(

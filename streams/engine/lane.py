@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aiokafka import TopicPartition
 
@@ -23,8 +23,8 @@ from streams.engine.transactions import Share
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from streams.engine.lane_tables import LaneTables
     from streams.engine.options import EngineOptions, LaneTopics
-    from streams.engine.tables import LaneTable
     from streams.engine.transactions import TransactionWriter
     from streams.engine.verify import VerifyPool
 
@@ -41,7 +41,7 @@ class LaneContext:
     options: EngineOptions
     topics: LaneTopics
     factory: ApplicationFactory
-    tables: Mapping[str, LaneTable]
+    tables: LaneTables
     writer: TransactionWriter
     pool: VerifyPool
     ready: Callable[[], bool]
@@ -100,7 +100,8 @@ class Lane:
         Raises:
             EngineError: the state in memory does not belong to these offsets.
         """
-        if fresh and any(table.partition(self.partition).position >= 0 for table in self._context.tables.values()):
+        rows = self._context.tables.partition(self.partition)
+        if fresh and rows.position >= 0:
             # Kafka forgets a group's offsets a week after its last member left.
             raise EngineError(
                 ExitCode.POSITION_BROKEN,
@@ -110,10 +111,7 @@ class Lane:
         for topic, queue in self._queues.items():
             queue.reset(offsets[topic], where=f"{topic}-{self.partition}")
         if self._application is None:
-            tables: dict[str, Any] = {
-                name: table.partition(self.partition) for name, table in self._context.tables.items()
-            }
-            self._application = self._context.factory(self.partition, tables, self._outputs)
+            self._application = self._context.factory(self.partition, rows.tables, self._outputs)
         self.epoch += 1
         self._open = True
         self._arrived.set()  # something may have been due while the lane was closed
@@ -238,13 +236,10 @@ class Lane:
         return self._outputs.take()
 
     async def _commit(self, outputs: dict[str, list[Message]], offsets: Mapping[str, int]) -> None:
-        changed: dict[str, Any] = {}
-        for table in self._context.tables.values():
-            rows = table.partition(self.partition)
-            messages = [Message(key, value, []) for key, value in rows.take_changes()]
-            if messages:
-                outputs[table.changelog_topic_name] = messages
-                changed[table.changelog_topic_name] = rows
+        rows, changelog = self._context.tables.partition(self.partition), self._context.tables.changelog_topic_name
+        changes = rows.take_changes()
+        if changes:
+            outputs[changelog] = changes
         moved = {
             TopicPartition(topic, self.partition): offset
             for topic, offset in offsets.items()
@@ -255,8 +250,8 @@ class Lane:
         # Offsets are what fences a transaction: where none has moved, all stand for it.
         moved = moved or {TopicPartition(topic, self.partition): offset for topic, offset in offsets.items()}
         written = await self._context.writer.commit(Share(self.partition, outputs, moved, self._now_us // 1_000))
-        for topic, rows in changed.items():
-            rows.position = written[topic]
+        if changes:
+            rows.position = written[changelog]
         for topic, offset in offsets.items():
             self._queues[topic].committed = offset
 

@@ -65,10 +65,16 @@ class EngineOptions:
         return self.data_dir / "rows" / (self.instance_id or f"process-{os.getpid()}")
 
     @property
-    def transactional_id(self) -> str:
-        """Return what a worker writes as: two processes of one name fence each other, others end what it left open."""
+    def client_id(self) -> str:
+        """Return what a worker is known as to its group."""
         return f"{self.app_id}-lanes-{self.instance_id or self.anonymous_id}"
 
-    def is_worker(self, transactional_id: str) -> bool:
-        """Tell whether it is a worker of this application that writes as this."""
-        return transactional_id.startswith(f"{self.app_id}-lanes-")
+    @property
+    def transactional_ids(self) -> tuple[str, str]:
+        """Return what a worker writes as: two processes of one name fence each other, others end what it left open."""
+        return f"{self.client_id}-0", f"{self.client_id}-1"
+
+    def worker_of(self, transactional_id: str) -> str | None:
+        """Return the client id of the worker of this application that writes as this; None: it is another's."""
+        client_id, _, _ = transactional_id.rpartition("-")
+        return client_id if client_id.startswith(f"{self.app_id}-lanes-") else None

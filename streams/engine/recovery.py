@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from faust.types import TP
 
+    from streams.engine.lane_tables import LaneTables
     from streams.engine.sources import SourceBatch
-    from streams.engine.tables import LaneTable
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 class Recovery(FaustRecovery):  # type: ignore[misc]
     """Restores the tables of a worker; whatever goes wrong ends the process."""
 
-    def _add(self, table: LaneTable, tp: TP, offsets: MutableMapping[TP, int | None]) -> None:
+    def _add(self, table: LaneTables, tp: TP, offsets: MutableMapping[TP, int | None]) -> None:
         """Begin after what the rows in memory include: what was read once may have been given up since."""
         self.tp_to_table[tp] = table
         offsets[tp] = table.persisted_offset(tp)

@@ -23,14 +23,14 @@ from aiokafka.coordinator.protocol import ConsumerProtocol
 from streams.engine.exits import EngineError, ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from types import TracebackType
 
     from aiokafka.structs import ConsumerRecord
 
     from streams.engine.engine import Engine
+    from streams.engine.lane_tables import LaneTables
     from streams.engine.options import EngineOptions
-    from streams.engine.tables import LaneTable
 
 _log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class Succession:
         self,
         predecessor: Predecessor,
         options: EngineOptions,
-        tables: Mapping[str, LaneTable],
+        tables: LaneTables,
         engine: Engine,
         then: Callable[[], object],
     ) -> None:
@@ -122,7 +122,7 @@ class Succession:
         finally:
             await admin.close()
         ((_, _, _, _, _, members, *_),) = response.groups
-        own = [member[4] for member in members if member[1] == self._options.transactional_id and member[4]]
+        own = [member[4] for member in members if member[1] == self._options.client_id and member[4]]
         assigned = [topic for data in own for topic in ConsumerProtocol.ASSIGNMENT.decode(data).assignment]
         return {number for _, numbers in assigned for number in numbers}
 
@@ -133,13 +133,12 @@ class Succession:
         """
         if not partitions or self._options.rows_in_memory_max:
             return
-        tables = {table.changelog_topic_name: table for table in self._tables.values()}
         consumer = aiokafka.AIOKafkaConsumer(
             auto_offset_reset="earliest", enable_auto_commit=False, isolation_level="read_committed", **self._brokers
         )
         await consumer.start()
         try:
-            places = [TopicPartition(topic, number) for topic in tables for number in partitions]
+            places = [TopicPartition(self._tables.changelog_topic_name, number) for number in partitions]
             consumer.assign(places)
             ends = await consumer.end_offsets(places)
             left = {place for place in places if ends[place] > 0}
@@ -148,7 +147,7 @@ class Succession:
                     timeout_ms=_POLL_MS, max_records=_RECORDS_MAX
                 )
                 for place, records in found.items():
-                    tables[place.topic].partition(place.partition).restore(records)
+                    self._tables.partition(place.partition).restore(records)
                 left = {place for place in left if await consumer.position(place) < ends[place]}
         finally:
             await consumer.stop()

@@ -1,7 +1,6 @@
-"""Tables: one partition's rows in memory, backed by a compacted changelog topic.
+"""Tables: one partition's rows in memory, each changed row written once per micro-batch.
 
-Rows are written to the changelog once per micro-batch, inside its transaction. They come back through Faust's own
-recovery and stay bytes until they are first touched, so that a large table restores in seconds.
+Rows that were restored stay bytes until they are first touched, so that a large table restores in seconds.
 """
 
 from __future__ import annotations
@@ -9,19 +8,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Hashable, Iterable, Iterator, MutableMapping
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
-
-import faust
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from streams.engine.disk import DiskRows
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from aiokafka.structs import ConsumerRecord
-    from faust.types import TP, AppT
-
-    from streams.engine.options import EngineOptions
 
 V = TypeVar("V")
 K = TypeVar("K", bound=Hashable)
@@ -48,8 +40,6 @@ class Rows(Generic[K, V]):
         self._raw: MutableMapping[K, bytes] = {}
         self._in_memory_max = 0
         self._dirty: dict[K, None] = {}
-        self.position = -1
-        """Offset of the last changelog record that these rows include."""
 
     def __len__(self) -> int:
         return len(self._rows) + len(self._raw)
@@ -108,13 +98,10 @@ class Rows(Generic[K, V]):
         for key in list(islice(self._rows, max(0, len(self._rows) - self._in_memory_max))):
             self._raw[key] = self._codec.encode(self._rows.pop(key))
 
-    def restore(self, records: Iterable[ConsumerRecord]) -> None:
-        """Apply changelog records; those that the rows include already are passed over."""
-        for record in records:
-            if record.offset <= self.position or record.key is None:
-                continue
-            self._restore_one(self._key_of(record.key), record.value)
-            self.position = record.offset
+    def restore(self, changes: Iterable[tuple[bytes, bytes | None]]) -> None:
+        """Apply changes as `take_changes` yields them; they need not be written again."""
+        for key, value in changes:
+            self._restore_one(self._key_of(key), value)
 
     def _restore_one(self, key: K, value: bytes | None) -> None:
         self._rows.pop(key, None)
@@ -234,71 +221,3 @@ class WindowedPartitionTable(Rows[tuple[str, int], V]):
 
     def _key_of(self, data: bytes) -> tuple[str, int]:
         return data[: -_WINDOW_KEY.size].decode(), _WINDOW_KEY.unpack_from(data, len(data) - _WINDOW_KEY.size)[0]
-
-
-def new_rows(codec: RowCodec[Any], window_size_us: int | None) -> Rows[Any, Any]:
-    """Return an empty table of one partition: with rows per window where there is a size, else by key alone."""
-    return PartitionTable(codec) if window_size_us is None else WindowedPartitionTable(codec, window_size_us)
-
-
-class LaneTable(faust.Table):  # type: ignore[misc]
-    """What `app.Table(name, codec=...)` makes: a Faust table that holds one partition table per assigned partition.
-
-    Faust keeps the changelog topic, the assignment and the recovery; rows are read and written through `partition`.
-    Its changelog is compacted and never deleted by age: rows may be older, in event time, than any retention.
-    """
-
-    def __init__(self, app: AppT, *, codec: RowCodec[Any], **kwargs: Any) -> None:  # noqa: ANN401
-        # No buffers are used; Faust takes a buffer of one for a table that is never recovered.
-        super().__init__(app, **{"recovery_buffer_size": 2, **kwargs})
-        self._codec = codec
-        self._window_size_us: int | None = None
-        self._partitions: dict[int, Rows[Any, Any]] = {}
-
-    def tumbling(self, size_s: float, **_: object) -> LaneTable:
-        """Make this a table of rows per key and tumbling window of event time."""
-        self._window_size_us = round(size_s * 1_000_000)
-        return self
-
-    def partition(self, number: int) -> Rows[Any, Any]:
-        """Return the rows of one partition, made where there are none yet."""
-        rows = self._partitions.get(number)
-        if rows is None:
-            rows = self._partitions[number] = new_rows(self._codec, self._window_size_us)
-            options: EngineOptions = self.app.options
-            if options.rows_in_memory_max:
-                folder = options.rows_folder / f"{self.name}-{number}"
-                rows.keep_on_disk(folder, in_memory_max=options.rows_in_memory_max)
-        return rows
-
-    async def on_start(self) -> None:
-        """Create the changelog topic where it is missing."""
-        await self.changelog_topic.maybe_declare()
-
-    def persisted_offset(self, tp: TP) -> int | None:
-        """Tell recovery which changelog record the rows in memory include already."""
-        rows = self._partitions.get(tp.partition)
-        return None if rows is None or rows.position < 0 else rows.position
-
-    async def on_rebalance(self, assigned: set[TP], *_: object) -> None:
-        """Drop the rows of exactly those partitions that are not, or no longer, this worker's."""
-        topic = self.changelog_topic_name
-        for number in self._partitions.keys() - {tp.partition for tp in assigned if tp.topic == topic}:
-            self._drop(number)
-
-    async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
-        """Nothing to rebuild: rows are derived from nothing but their records."""
-
-    async def need_active_standby_for(self, tp: TP) -> bool:  # noqa: ARG002
-        """No copy of the rows is kept outside memory."""
-        return True
-
-    def reset_state(self) -> None:
-        """Drop all rows."""
-        for number in list(self._partitions):
-            self._drop(number)
-
-    def _drop(self, number: int) -> None:
-        rows = self._partitions.pop(number, None)
-        if rows is not None:
-            rows.close()

@@ -71,15 +71,16 @@ class _Way:
 
     async def abandoned(self) -> set[str]:
         """Return the transactional ids of this application with an open transaction whose worker is no member."""
-        open_ids: set[str] = set()
+        workers: dict[str, str | None] = {}
         for node in [broker.nodeId for broker in self._client.cluster.brokers()]:
-            listed = await self._ask_broker(node)
-            open_ids.update(found for found, _, _, _ in listed if self._options.is_worker(found))
-        if not open_ids - {self._options.transactional_id}:
+            workers |= {found: self._options.worker_of(found) for found, _, _, _ in await self._ask_broker(node)}
+        alive = {None, self._options.client_id}
+        if alive.issuperset(workers.values()):
             return set()
         response = await self._ask_group(DescribeGroupsRequest([self._options.app_id]))
         ((_, _, _, _, _, members, *_),) = response.groups
-        return open_ids - {client_id for _, client_id, *_ in members} - {self._options.transactional_id}
+        alive |= {client_id for _, client_id, *_ in members}
+        return {found for found, worker in workers.items() if worker not in alive}
 
     async def is_stable(self, partitions: dict[str, list[int]]) -> bool:
         """Tell whether no unfinished transaction can change the group's offsets of these partitions."""

@@ -3,6 +3,9 @@
 A transaction costs the broker and the worker the same few requests whether one lane or all write in it, so lanes that
 have decided at the same time share one. What keeps two workers from writing for the same partition is the group: the
 offsets in each transaction name the member and its generation, and the broker refuses those of an older one (KIP-447).
+
+Two producers take turns. A commit is answered once it is decided; until its markers are written, the broker lets that
+producer name no partitions (10 to 14 ms at 500 orders/s), and the other one is through with that.
 """
 
 # ruff: noqa: SLF001 - one of the modules where the insides of aiokafka are touched.
@@ -23,7 +26,7 @@ from streams.engine.producing import commit_as, connect, give_up, start
 from streams.engine.takeover import clear_the_way
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from aiokafka.producer.message_accumulator import BatchBuilder
 
@@ -59,12 +62,12 @@ class TransactionWriter:
     knows its partitions and group before the batches are there, which takes two of five round trips out of their way.
     """
 
-    def __init__(self, options: EngineOptions, topics: Callable[[], Collection[str]]) -> None:
-        """Prepare; `topics` returns those that will be written, once all tables are known."""
+    def __init__(self, options: EngineOptions, topics: Collection[str]) -> None:
+        """Prepare; `topics`: those that will be written."""
         self._options = options
         self._topics = topics
-        self._connected: Any = None
-        self._producer: Any = None
+        self._connected: list[Any] = []
+        self._producers: list[Any] = []  # the one whose turn it is first
         self._membership: Membership | None = None
         self._deciding = 0
         self._all_decided = asyncio.Event()
@@ -77,34 +80,36 @@ class TransactionWriter:
 
     async def connect(self) -> None:
         """Do what must be done before the first partition can be taken over, and disturbs nobody."""
-        if self._connected is None:
-            self._connected = await connect(self._options, self._options.transactional_id, self._topics())
-            commit_as(self._connected, self._options.app_id, self._member)
+        if not self._connected:
+            self._connected = await asyncio.gather(
+                *(connect(self._options, name, self._topics) for name in self._options.transactional_ids)
+            )
+            for producer in self._connected:
+                commit_as(producer, self._options.app_id, self._member)
 
     async def take_over(self, sources: Collection[TopicPartition], membership: Membership) -> None:
         """Write as this member from now on, and return when nobody else can write for these partitions."""
         self._membership = membership
-        if self._producer is None:
+        if not self._producers:
             await self.connect()
-            await start(self._connected)
-            self._producer = self._connected
+            await asyncio.gather(*map(start, self._connected))
+            self._producers = list(self._connected)
             self._task = asyncio.create_task(self._run(), name="transactions")
         if sources:
-            await clear_the_way(self._producer, self._options, sources)
+            await clear_the_way(self._producers[0], self._options, sources)
 
     async def close(self) -> None:
         """Close the connections; the lanes have been drained."""
-        producer, self._connected, self._producer = self._connected, None, None
         if self._task is not None:
             self._task.cancel()
-        if producer is None:
-            return
         if self._idle_timer is not None:
             self._idle_timer.cancel()
-        if producer._txn_manager.is_in_transaction():
-            with contextlib.suppress(KafkaError, TimeoutError):
-                await asyncio.wait_for(producer.abort_transaction(), _ABORT_TIMEOUT_S)
-        await producer.stop()
+        producers, self._connected, self._producers = self._connected, [], []
+        for producer in producers:
+            if producer._txn_manager.is_in_transaction():
+                with contextlib.suppress(KafkaError, TimeoutError):
+                    await asyncio.wait_for(producer.abort_transaction(), _ABORT_TIMEOUT_S)
+            await producer.stop()
 
     @contextlib.contextmanager
     def deciding(self) -> Iterator[None]:
@@ -165,6 +170,7 @@ class TransactionWriter:
             if code is ExitCode.FENCED:
                 await give_up(self._producer)
             raise EngineError(code, f"{error!r}") from error
+        self._producers.reverse()
         self._begin_next(places)
         return written
 
@@ -217,6 +223,10 @@ class TransactionWriter:
                 batch.append(timestamp=timestamp_ms, key=key, value=value, headers=headers)
         if batch.record_count():
             yield batch
+
+    @property
+    def _producer(self) -> Any:  # noqa: ANN401 - aiokafka's
+        return self._producers[0]
 
     def _member(self) -> Membership:
         if self._membership is None:

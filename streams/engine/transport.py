@@ -55,7 +55,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         min_bytes, wait_ms = self.clock.settings(settled=False)
         return aiokafka.AIOKafkaConsumer(
             bootstrap_servers=options.bootstrap_servers,
-            client_id=options.transactional_id,  # by which others see whose transactions are a member's
+            client_id=options.client_id,  # by which others see whose transactions are a member's
             group_id=options.app_id,
             group_instance_id=options.instance_id,
             partition_assignment_strategy=[self._assignor],

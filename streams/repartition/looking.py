@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from confluent_kafka import Consumer, TopicPartition
 
 from streams.audit.epochs import LOG_BEGUN, details_of, load_epochs, reuse_problem
+from streams.engine.changelog import changelog_topic, table_and_key
 from streams.kafka.reading import ends_of, partitions_of, read_all, reader
 from streams.names import LANE_SOURCES, TableName, Topic
 from streams.repartition.placing import Row
@@ -54,11 +55,14 @@ def survey(settings: Settings, following: Epoch) -> Survey:
 
 
 def read_tables(settings: Settings) -> Tables:
-    """Return the last row of every key, by table; of each lane its own."""
-    names = {table.changelog(settings.group): table for table in TableName}
+    """Return the last row of every key, by table; of each lane its own.
+
+    Raises: ValueError where a record is of no table.
+    """
     last: dict[TableName, dict[tuple[int, bytes], bytes]] = {table: {} for table in TableName}
-    for record in read_all(settings.require_cluster(), names, settings.kafka_security):
-        rows, place = last[names[record.topic]], (record.partition, record.key)
+    for record in read_all(settings.require_cluster(), [changelog_topic(settings.group)], settings.kafka_security):
+        table, key = table_and_key(record.key)
+        rows, place = last[TableName(table)], (record.partition, key)
         rows.pop(place, None)
         if record.value:
             rows[place] = record.value
@@ -112,7 +116,7 @@ def writers(settings: Settings) -> Iterator[str]:
 
 def _open_transactions(settings: Settings) -> list[str]:
     """Return where a transaction is open: a worker that was killed in one, or will go on, could still commit it."""
-    names = [settings.topic_prefix + Topic.AUDIT_EVENTS, *(table.changelog(settings.group) for table in TableName)]
+    names = [settings.topic_prefix + Topic.AUDIT_EVENTS, changelog_topic(settings.group)]
     servers, ends = settings.require_cluster(), list[dict[tuple[str, int], int]]()
     for level in ("read_committed", "read_uncommitted"):
         with closing(reader(servers, settings.kafka_security, **{"isolation.level": level})) as consumer:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from streams.agents.journal import FRONTIER, GENERATION, decided_us_of
 from streams.audit.epochs import save_closed
+from streams.engine.changelog import changelog_topic
 from streams.kafka.reading import read_all
 from streams.names import TableName, Topic
 from streams.repartition.carried import carry
@@ -172,7 +173,7 @@ def _write(settings: Settings, plan: _Plan, begin: Begin) -> None:
     make_topics(settings, plan.new)
     moved = moved_settings(settings, plan.new)
     topology = new_topology(plan.new)
-    names = [*map(topology.name_of, topology.topics), *(table.changelog(moved.group) for table in TableName)]
+    names = [*map(topology.name_of, topology.topics), changelog_topic(moved.group)]
     done, _ = begun_lanes(settings, plan.new, names, plan.digests())
     for lane in plan.change.every():
         if lane not in done:

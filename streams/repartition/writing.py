@@ -11,6 +11,7 @@ from streams.agents.journal import FRONTIER, GENERATION, frontier_row
 from streams.audit.checkpoint import Checkpoint, sign_checkpoint
 from streams.core.errors import PortcullisError
 from streams.core.merkle import Frontier, hash_leaf
+from streams.engine.changelog import changelog_key, changelog_topic
 from streams.kafka.producing import Sender
 from streams.names import LANE_SOURCES, TableName, Topic
 from streams.repartition.looking import ROWS_SHA256, read_tables
@@ -66,7 +67,7 @@ def make_topics(settings: Settings, following: Epoch) -> None:
     if refused:
         raise RepartitionError("; ".join(map(str, refused)))
     group = moved_settings(settings, following).group
-    topics.make_changelogs(topology, settings.cluster(), [table.changelog(group) for table in TableName])
+    topics.make_changelogs(topology, settings.cluster(), [changelog_topic(group)])
 
 
 def rows_sha256(placed: Placed, lane: int) -> str:
@@ -88,10 +89,10 @@ def write_lane(settings: Settings, begin: Begin, placed: Placed, carried: Iterab
     transactional = {"transactional.id": f"{moved.group}-repartition-{lane}", "transaction.timeout.ms": _TRANSACTION_MS}
     sender = Sender(moved.require_cluster(), moved.kafka_security, **transactional)
     with sender.transaction():
+        changelog = changelog_topic(moved.group)
         for table in TableName:
-            changelog = table.changelog(moved.group)
             for key, value in placed.rows[table][lane].items():
-                sender.send(changelog, key, value, partition=lane)
+                sender.send(changelog, changelog_key(table, key), value, partition=lane)
         for record in carried:
             if record.lane == lane:
                 topic = moved.topic_prefix + record.topic
@@ -102,7 +103,7 @@ def write_lane(settings: Settings, begin: Begin, placed: Placed, carried: Iterab
             moved.topic_prefix + Topic.AUDIT_CHECKPOINTS, begin.following.log(lane).encode(), note, partition=lane
         )
         for name, row in log_rows.items():
-            sender.send(TableName.LOG.changelog(moved.group), name.encode(), row, partition=lane)
+            sender.send(changelog, changelog_key(TableName.LOG, name.encode()), row, partition=lane)
         # A worker that finds rows but no offsets does not guess where they end.
         offsets = dict.fromkeys(((moved.topic_prefix + topic, lane) for topic in LANE_SOURCES), 0)
         sender.send_offsets(offsets, {**moved.cluster(), "group.id": moved.group})

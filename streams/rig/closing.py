@@ -15,6 +15,7 @@ from streams.audit.epochs import LOG_BEGUN, LOG_CLOSED, TreeHead, closing_detail
 from streams.audit.verify import event_time_us, verify_timed_log
 from streams.core.errors import PortcullisError
 from streams.core.merkle import Frontier, hash_leaf
+from streams.engine.changelog import changelog_key, changelog_topic
 from streams.names import TableName, Topic
 from streams.rig.auditing import current_epoch, read_topic, values
 from streams.wire.decisions import AuditEvent, encode_audit_head
@@ -98,12 +99,14 @@ def _close(settings: Settings, epoch: Epoch, log: _Log, following: Epoch, *, by:
     leaf = _leaf(LOG_CLOSED, lane, log.tree.size, at_us, by, following.announcement())
     grown = log.tree.append(hash_leaf(leaf))
     note = sign_checkpoint(Checkpoint(origin, grown.size, grown.root()), *log_signers(settings.pki, origin).at(at_us))
-    changelog = TableName.LOG.changelog(settings.group)
+    changelog = changelog_topic(settings.group)
     try:
         producer.begin_transaction()
         producer.produce(epoch.prefix + Topic.AUDIT_EVENTS, leaf, b"", partition=lane)
         producer.produce(epoch.prefix + Topic.AUDIT_CHECKPOINTS, note, origin.encode(), partition=lane)
-        producer.produce(changelog, following.origin.encode(), CLOSED, partition=lane)
+        producer.produce(
+            changelog, following.origin.encode(), changelog_key(TableName.LOG, CLOSED.encode()), partition=lane
+        )
         producer.commit_transaction(_TIMEOUT_S)
     except KafkaException as error:
         raise ClosingError(f"log {origin}: {error}") from error

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from streams.engine.app import EngineApp, create_app
 from streams.engine.application import Application, Outputs
+from streams.engine.changelog import TableKind
 from streams.engine.options import EngineOptions, LaneTopics
 from streams.engine.reader import LatestReader
 from streams.engine.succession import Predecessor
@@ -125,9 +126,8 @@ def make_app(bootstrap_servers: str, prefix: str, **settings: Any) -> EngineApp:
     def totals(_: int, tables: Mapping[str, PartitionTable[Any]], outputs: Outputs) -> Totals:
         return Totals(prefix, tables, outputs)
 
-    app = create_app(options, topics, totals, services=[prices], ready=lambda: prices.caught_up)
-    app.Table("totals", codec=TotalCodec())
-    app.Table("daily", codec=TotalCodec()).tumbling(86_400)
+    kinds = {"totals": TableKind(TotalCodec()), "daily": TableKind(TotalCodec(), window_s=86_400)}
+    app = create_app(options, topics, kinds, totals, services=[prices], ready=lambda: prices.caught_up)
 
     @app.agent(app.topic(*sources))
     async def decide(stream: Any) -> None:

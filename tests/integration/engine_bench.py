@@ -23,6 +23,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from streams.engine.app import create_app
 from streams.engine.application import Application, Outputs
+from streams.engine.changelog import TableKind
 from streams.engine.options import EngineOptions, LaneTopics
 from streams.engine.worker import run_worker
 
@@ -74,8 +75,9 @@ class Echo(Application):
 def worker(bootstrap_servers: str, settings: str) -> int:
     """Run the worker process."""
     options = EngineOptions(bootstrap_servers=bootstrap_servers, **json.loads(settings))
-    app = create_app(options, LaneTopics(sources=("bench.in",), outputs=("bench.out",)), Echo)
-    app.Table("counts", codec=NumberCodec())
+    app = create_app(
+        options, LaneTopics(sources=("bench.in",), outputs=("bench.out",)), {"counts": TableKind(NumberCodec())}, Echo
+    )
 
     @app.agent(app.topic("bench.in"))
     async def echo(stream: Any) -> None:

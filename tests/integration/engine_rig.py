@@ -21,6 +21,8 @@ from confluent_kafka import OFFSET_END, Consumer, IsolationLevel, Message, Produ
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 
+from streams.engine.changelog import changelog_topic, table_and_key
+
 ROOT = Path(__file__).parents[2]
 PARTITIONS = 4
 PADDING = b" " + bytes(200)
@@ -214,11 +216,14 @@ class Rig:
         assert {key[:-9]: row for key, row in self.table("daily").items()} == totals
 
     def table(self, name: str) -> dict[bytes, bytes]:
-        """Return the rows that a changelog leads to."""
+        """Return the rows of a table that the changelog leads to."""
         rows: dict[bytes, bytes] = {}
-        for message in self.read(f"totals-{name}-changelog"):
-            key, value = message.key(), message.value()
-            assert key is not None
+        for message in self.read(changelog_topic("totals")):
+            key_bytes, value = message.key(), message.value()
+            assert isinstance(key_bytes, bytes)
+            table, key = table_and_key(key_bytes)
+            if table != name:
+                continue
             if value is None:
                 rows.pop(key, None)
             else:

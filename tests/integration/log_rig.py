@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from streams.audit.checkpoint import Checkpoint, sign_checkpoint
 from streams.core.merkle import Frontier, hash_leaf
+from streams.engine.changelog import changelog_topic
 from streams.kafka.reading import read_all
 from streams.names import Topic
 from streams.settings import Settings
@@ -70,7 +71,7 @@ def rig_settings(kafka: str, prefix: str, folder: Path) -> Settings:
 @contextmanager
 def log_topics(kafka: str, prefix: str, lanes: int) -> Iterator[None]:
     """Make the few topics that these services need; deleting them is asked for, not waited for."""
-    names = [prefix + topic for topic in _TOPICS] + [f"{prefix}portcullis-log-changelog"]
+    names = [prefix + topic for topic in _TOPICS] + [changelog_topic(f"{prefix}portcullis")]
     admin = AdminClient({"bootstrap.servers": kafka})
     for future in admin.create_topics([NewTopic(name, lanes, 1) for name in names]).values():
         future.result()

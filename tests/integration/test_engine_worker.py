@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from streams.engine.changelog import changelog_topic
 from streams.engine.exits import ExitCode
 from streams.local import LocalKafka
 from tests.integration.engine_rig import PARTITIONS, Rig, batches_of, wait_until
@@ -70,7 +71,7 @@ def test_killed_at_random_moments_each_order_is_decided_once(rig: Rig, broker: L
 
     rig.check_exactly_once(sent)
     written = {}
-    for topic in ("decisions", "totals-totals-changelog", "totals-daily-changelog"):
+    for topic in ("decisions", changelog_topic("totals")):
         for partition in range(PARTITIONS):
             batches = batches_of(broker.folder / "data", rig.prefix + topic, partition)
             assert batches.other == 0, f"{topic}-{partition} holds batches outside a transaction"
@@ -78,7 +79,7 @@ def test_killed_at_random_moments_each_order_is_decided_once(rig: Rig, broker: L
             written[topic, partition] = batches.commits
     # One transaction writes all: its commit stands in every topic of the partition.
     for partition in range(PARTITIONS):
-        assert len({written[topic, partition] for topic in ("decisions", "totals-totals-changelog")}) == 1
+        assert len({written[topic, partition] for topic in ("decisions", changelog_topic("totals"))}) == 1
 
 
 def test_static_member_decides_again_soon_after_kill(rig: Rig) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, Producer, TopicPartition
 
+from streams.engine.changelog import changelog_topic
 from streams.topics import (
     ClusterUnavailableError,
     DriftKind,
@@ -129,7 +130,7 @@ def test_only_an_isolated_run_can_be_discarded(kafka: str, isolated_topology: To
     other = load_topology(lanes=1, prefix="x" + isolated_topology.prefix)
     apply(other, kafka)
     admin = Admin(kafka)
-    admin.create([(other.prefix + "portcullis-bots-changelog", 1, {})], replicas=1)
+    admin.create([(changelog_topic(other.prefix + "portcullis"), 1, {})], replicas=1)
     until(lambda: len(admin.look((other.prefix,)).topics) == len(other.topics) + 1)
     assert len(discard(other, kafka)) == len(other.topics) + 1
     assert plan(isolated_topology, kafka) == ()

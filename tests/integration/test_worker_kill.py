@@ -10,9 +10,10 @@ import pytest
 
 from streams.audit.verify import verify_log, verify_timed_log
 from streams.clock import now_us
+from streams.engine.changelog import changelog_topic
 from streams.kafka.reading import Stored, read_all
 from streams.local import LocalKafka
-from streams.names import TableName, Topic
+from streams.names import Topic
 from streams.rig.crew import Member
 from streams.rig.exchange import Exchange
 from streams.rig.ledger import Ledger
@@ -162,9 +163,9 @@ def signs(note: bytes, key: Verifier) -> bool:
 
 def test_nothing_was_written_outside_a_transaction(stage: Stage) -> None:
     data = stage.folder / "kafka" / "data"
-    changelogs = [f"{stage.settings.app_id}-{table}-changelog" for table in TableName]
+    changelog = changelog_topic(stage.settings.app_id)
     transactional = 0
-    for topic in (*WRITTEN, *changelogs):
+    for topic in (*WRITTEN, changelog):
         for number in range(stage.partitions):
             batches = batches_of(data, str(topic), number)
             assert batches.other == 0, f"{topic}-{number} holds batches outside a transaction"
@@ -173,5 +174,5 @@ def test_nothing_was_written_outside_a_transaction(stage: Stage) -> None:
     # One transaction writes the log's leaves, its head and its state: their commits are as many.
     # A transaction that a kill cut short may not have reached all of them; it was aborted.
     for number in range(stage.partitions):
-        topics = (Topic.AUDIT_EVENTS, Topic.AUDIT_CHECKPOINTS, f"{stage.settings.app_id}-{TableName.LOG}-changelog")
+        topics = (Topic.AUDIT_EVENTS, Topic.AUDIT_CHECKPOINTS, changelog)
         assert len({batches_of(data, str(topic), number).commits for topic in topics}) == 1

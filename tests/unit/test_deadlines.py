@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,12 +10,6 @@ from streams.app import RowList
 from streams.engine.tables import PartitionTable
 
 S_US = 1_000_000
-
-
-class Changed(NamedTuple):
-    offset: int
-    key: bytes
-    value: bytes | None
 
 
 def fresh() -> tuple[Deadlines, PartitionTable[list[int]]]:
@@ -65,5 +57,5 @@ def test_a_restart_changes_nothing(steps: list[tuple[str, int, bool]]) -> None:
         if cancelled:
             deadlines.cancel(Kind.DUTY, key)
     again: PartitionTable[list[int]] = PartitionTable(RowList())
-    again.restore(Changed(place, *item) for place, item in enumerate(table.take_changes()))
+    again.restore(table.take_changes())
     assert list(Deadlines(again).passed(60)) == list(deadlines.passed(60))

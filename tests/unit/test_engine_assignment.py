@@ -35,7 +35,7 @@ class StoppedError(Exception):
     pass
 
 
-def engine_of(tables: dict[str, Table], stops: list[str] | None = None) -> Engine:
+def engine_of(stops: list[str] | None = None) -> Engine:
     def stop(code: ExitCode, where: str, cause: BaseException) -> None:
         line = f"{code.name} {where}: {cause}"
         if stops is None:
@@ -50,7 +50,7 @@ def engine_of(tables: dict[str, Table], stops: list[str] | None = None) -> Engin
         options,
         LaneTopics(sources=("commands", "orders"), outputs=()),
         factory,
-        cast("Any", tables),
+        cast("Any", Table("app-log-changelog")),
         cast("Any", Writer()),
         VerifyPool(0),
         lambda: True,
@@ -71,7 +71,7 @@ def engine_of(tables: dict[str, Table], stops: list[str] | None = None) -> Engin
 def test_partition_without_all_its_topics_ends_the_worker(assigned: list[tuple[str, int]], missing: str) -> None:
     @asynchronous
     async def assign() -> None:
-        await engine_of({"log": Table("app-log-changelog")}).assign([TP(*tp) for tp in assigned], MEMBER)
+        await engine_of().assign([TP(*tp) for tp in assigned], MEMBER)
 
     with pytest.raises(StoppedError) as stopped:
         assign()
@@ -81,7 +81,7 @@ def test_partition_without_all_its_topics_ends_the_worker(assigned: list[tuple[s
 def test_changelogs_alone_make_no_lane() -> None:
     @asynchronous
     async def assign() -> None:
-        engine = engine_of({"log": Table("app-log-changelog")})
+        engine = engine_of()
         await engine.assign([TP("app-log-changelog", 0)], MEMBER)
         assert engine.grants() == {}
 
@@ -104,7 +104,7 @@ class BrokenLane:
 )
 def test_deliver_ends_the_worker_instead_of_raising_in_the_agent(error: Exception, code: str) -> None:
     stops: list[str] = []
-    engine = engine_of({}, stops)
+    engine = engine_of(stops)
     engine._lanes[0] = cast("Any", BrokenLane(error))
     batch = SourceBatch(TP("orders", 0), 0, 1, [], epoch=0)
     asyncio.run(engine.deliver(batch))
@@ -113,6 +113,6 @@ def test_deliver_ends_the_worker_instead_of_raising_in_the_agent(error: Exceptio
 
 def test_records_of_a_partition_that_went_away_are_dropped() -> None:
     stops: list[str] = []
-    engine = engine_of({}, stops)
+    engine = engine_of(stops)
     asyncio.run(engine.deliver(SourceBatch(TP("orders", 7), 0, 1, [], epoch=0)))
     assert stops == []

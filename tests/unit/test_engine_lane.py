@@ -11,6 +11,7 @@ import pytest
 from faust.types import TP
 
 from streams.engine.application import Message, Outputs
+from streams.engine.changelog import LaneRows, TableKind
 from streams.engine.exits import EngineError, ExitCode
 from streams.engine.lane import Lane, LaneContext
 from streams.engine.options import EngineOptions, LaneTopics
@@ -70,12 +71,12 @@ class TextCodec:
 class Table:
     """Stands for Faust's table."""
 
-    changelog_topic_name = "app-last-changelog"
+    changelog_topic_name = "app-tables-changelog"
 
     def __init__(self) -> None:
-        self.rows = PartitionTable(TextCodec())
+        self.rows = LaneRows({"last": TableKind(TextCodec())})
 
-    def partition(self, _: int) -> PartitionTable[str]:
+    def partition(self, _: int) -> LaneRows:
         return self.rows
 
 
@@ -131,7 +132,7 @@ class Bench:
             options=options,
             topics=LaneTopics(sources=self.sources, outputs=()),
             factory=self._make,
-            tables=cast("Any", {"last": self.table}),
+            tables=cast("Any", self.table),
             writer=cast("Any", self.writer),
             pool=VerifyPool(0),
             ready=self.ready,
@@ -172,7 +173,7 @@ async def test_one_transaction_holds_outputs_rows_and_offsets_of_all_sources() -
     (commit,) = await bench.commits(1)
     assert [message.value for message in commit.outputs["out"]] == [b"orders@0", b"orders@1"]
     assert [message.value for message in commit.outputs["checkpoints"]] == [b"1"]
-    assert commit.outputs["app-last-changelog"] == [Message(b"last", b"orders@1", [])]
+    assert commit.outputs["app-tables-changelog"] == [Message(b"last\0last", b"orders@1", [])]
     assert commit.offsets == {"commands": 7, "orders": 3}
     assert commit.timestamp_ms == bench.application.times[0] // 1_000
     assert bench.table.rows.position == 1_001

@@ -74,7 +74,8 @@ def test_options_do_not_show_secrets() -> None:
 def test_a_worker_writes_under_its_name_and_one_without_under_a_name_of_its_own() -> None:
     one, two, other = (EngineOptions(app_id="app", bootstrap_servers="nowhere:9", partitions=4) for _ in range(3))
     one = replace(one, instance_id="worker-1")
-    assert one.transactional_id == "app-lanes-worker-1"
-    assert two.transactional_id != other.transactional_id
-    assert all(one.is_worker(options.transactional_id) for options in (one, two, other))
-    assert not one.is_worker("app-warehouse")
+    assert one.transactional_ids == ("app-lanes-worker-1-0", "app-lanes-worker-1-1")
+    assert not set(two.transactional_ids) & set(other.transactional_ids)
+    for options in (one, two, other):
+        assert {one.worker_of(name) for name in options.transactional_ids} == {options.client_id}
+    assert one.worker_of("app-warehouse") is None

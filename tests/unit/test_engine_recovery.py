@@ -7,10 +7,10 @@ from typing import NamedTuple
 import pytest
 from faust.types import TP
 
+from streams.engine.changelog import LaneRows, TableKind
 from streams.engine.exits import ExitCode
 from streams.engine.recovery import Recovery
 from streams.engine.sources import SourceBatch
-from streams.engine.tables import PartitionTable
 from tests.integration.engine_rig import asynchronous
 
 LOG = TP("app-log-changelog", 1)
@@ -31,12 +31,19 @@ class Codec:
         return data
 
 
+KINDS = {"any": TableKind(Codec())}
+
+
 @dataclass(eq=False)
 class Table:
-    rows: PartitionTable[bytes] = field(default_factory=lambda: PartitionTable(Codec()))
+    rows: LaneRows = field(default_factory=lambda: LaneRows(KINDS))
 
-    def partition(self, _: int) -> PartitionTable[bytes]:
+    def partition(self, _: int) -> LaneRows:
         return self.rows
+
+    def keys(self) -> list[str]:
+        found: list[str] = self.rows.tables["any"].keys()
+        return found
 
     def persisted_offset(self, _: TP) -> int | None:
         return None if self.rows.position < 0 else self.rows.position
@@ -62,7 +69,7 @@ class Restoring:
     bots: Table
 
     def batch(self, tp: TP, start: int, end: int, *offsets: int, epoch: int = 3) -> None:
-        records = [Record(offset, b"k%d" % offset, b"v") for offset in offsets]
+        records = [Record(offset, b"any\0k%d" % offset, b"v") for offset in offsets]
         self.recovery._take(SourceBatch(tp, start, end, records, epoch))
 
     def ended(self) -> bool:
@@ -100,14 +107,14 @@ def test_ends_with_the_last_batch_even_if_it_holds_markers_alone(restoring: Rest
     assert not restoring.ended()
     restoring.batch(LOG, 9, 10)
     assert restoring.ended()
-    assert restoring.log.rows.keys() == ["k0", "k2", "k4", "k6", "k7"]
-    assert restoring.bots.rows.keys() == ["k0", "k4"]
+    assert restoring.log.keys() == ["k0", "k2", "k4", "k6", "k7"]
+    assert restoring.bots.keys() == ["k0", "k4"]
 
 
 def test_records_are_applied_once(restoring: Restoring) -> None:
     restoring.batch(LOG, 0, 7, 0, 2)
     restoring.batch(LOG, 0, 7, 0, 2, 4)
-    assert restoring.log.rows.keys() == ["k0", "k2"]
+    assert restoring.log.keys() == ["k0", "k2"]
 
 
 def test_a_gap_ends_the_worker(restoring: Restoring) -> None:
@@ -121,9 +128,10 @@ def test_a_changelog_that_does_not_begin_where_it_should_ends_the_worker(restori
         try_take(restoring, LOG, 2, 8)
 
 
-def try_take(restoring: Restoring, tp: TP, start: int, end: int) -> None:
+def try_take(restoring: Restoring, tp: TP, start: int, end: int, *keys: bytes) -> None:
+    records = [Record(start + number, key, b"v") for number, key in enumerate(keys)]
     try:
-        restoring.batch(tp, start, end)
+        restoring.recovery._take(SourceBatch(tp, start, end, records, 3))
     except Exception as error:  # noqa: BLE001 - as the task that reads the queue does
         restoring.recovery._fail(error)
 
@@ -131,7 +139,7 @@ def try_take(restoring: Restoring, tp: TP, start: int, end: int) -> None:
 def test_batches_of_an_assignment_that_is_over_are_passed_over(restoring: Restoring) -> None:
     restoring.batch(LOG, 5, 10, 5, epoch=2)
     restoring.batch(TP("app-log-changelog", 0), 0, 10, 5)
-    assert restoring.log.rows.keys() == []
+    assert restoring.log.keys() == []
     assert restoring.recovery.active_offsets[LOG] == -1
 
 
@@ -139,14 +147,14 @@ def test_rows_that_were_given_up_are_restored_from_the_first_record(restoring: R
     restoring.batch(LOG, 0, 10, 0, 8)
     restoring.batch(BOTS, 0, 5, 4)
     assert restoring.ended()
-    restoring.log.rows = PartitionTable(Codec())
+    restoring.log.rows = LaneRows(KINDS)
     assign(restoring)
     assert not restoring.ended()
     assert restoring.recovery.active_offsets[LOG] == -1
     assert restoring.recovery.active_offsets[BOTS] == 4
     restoring.batch(LOG, 0, 10, 0, 8)
     assert restoring.ended()
-    assert restoring.log.rows.keys() == ["k0", "k8"]
+    assert restoring.log.keys() == ["k0", "k8"]
 
 
 def test_a_step_that_takes_too_long_ends_the_worker(restoring: Restoring) -> None:
@@ -156,3 +164,10 @@ def test_a_step_that_takes_too_long_ends_the_worker(restoring: Restoring) -> Non
 
     with pytest.raises(FailedError, match=r"a step of recovery took longer than 0\.01 s"):
         wait()
+
+
+def test_a_row_of_a_table_that_this_worker_does_not_have_ends_it(restoring: Restoring) -> None:
+    with pytest.raises(FailedError, match="RECOVERY_FAILED: 'other'"):
+        try_take(restoring, LOG, 0, 4, b"other\0k")
+    with pytest.raises(FailedError, match="RECOVERY_FAILED: changelog key b'k': a table's name required"):
+        try_take(restoring, LOG, 0, 4, b"k")

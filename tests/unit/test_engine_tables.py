@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
@@ -7,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streams.engine.changelog import LaneRows, TableKind
 from streams.engine.tables import PartitionTable, WindowedPartitionTable
 
 DAY = 86_400_000_000
@@ -78,7 +78,7 @@ def test_touch_needs_a_row_that_was_got() -> None:
 def test_restored_rows_are_decoded_on_first_touch_only() -> None:
     codec = RowCodec()
     table = PartitionTable(codec)
-    table.restore(Record(offset, b"k%d" % offset, b"%d" % offset) for offset in range(1_000))
+    table.restore((b"k%d" % number, b"%d" % number) for number in range(1_000))
     assert len(table) == 1_000
     assert codec.decoded == 0
     row = table.get("k500")
@@ -90,16 +90,34 @@ def test_restored_rows_are_decoded_on_first_touch_only() -> None:
     assert changes(table) == []
 
 
+def test_tables_share_a_changelog_and_keep_their_rows_apart() -> None:
+    kinds = {"totals": TableKind(RowCodec()), "daily": TableKind(RowCodec(), window_s=86_400)}
+    rows, again = LaneRows(kinds), LaneRows(kinds)
+    rows.tables["totals"].put("a", Row(1))
+    rows.tables["daily"].put("a", DAY, Row(2))
+    written = rows.take_changes()
+    assert [(key, value) for key, value, _ in written] == [
+        (b"totals\0a", b"1"),
+        (b"daily\0a\0" + DAY.to_bytes(8), b"2"),
+    ]
+    assert rows.take_changes() == []
+    again.restore(Record(offset, key, value) for offset, (key, value, _) in enumerate(written))
+    assert again.tables["totals"].get("a").number == 1
+    assert again.tables["daily"].get("a", DAY).number == 2
+    assert again.position == 1
+
+
 def test_restore_passes_over_what_the_rows_include() -> None:
-    table = PartitionTable(RowCodec())
-    row = Row(5)
+    rows = LaneRows({"any": TableKind(RowCodec())})
+    row, table = Row(5), rows.tables["any"]
     table.put("a", row)
-    table.position = 10
-    table.restore([Record(9, b"a", b"1"), Record(10, b"a", b"5")])
+    rows.position = 10
+    rows.restore([Record(9, b"any\0a", b"1"), Record(10, b"any\0a", b"5")])
     assert table.get("a") is row
-    table.restore([Record(11, b"a", b"6"), Record(12, b"b", b"7"), Record(13, b"b", None), Record(14, None, b"")])
+    later = [(11, b"any\0a", b"6"), (12, b"any\0b", b"7"), (13, b"any\0b", None), (14, None, b"")]
+    rows.restore(Record(*record) for record in later)
     assert [(key, found.number) for key, found in table.items()] == [("a", 6)]
-    assert table.position == 13
+    assert rows.position == 13
 
 
 def test_items_may_be_deleted_on_the_way() -> None:
@@ -130,12 +148,12 @@ def test_windowed_rows_are_restored_by_key_and_window() -> None:
     source.put("a\x00b", DAY, Row(1))
     source.put("ä", 0, Row(2))
     table = WindowedPartitionTable(RowCodec(), DAY)
-    table.restore(Record(offset, key, value) for offset, (key, value) in enumerate(changes(source)))
+    table.restore(changes(source))
     row = table.get("a\x00b", DAY)
     assert row is not None
     assert row.number == 1
     assert table.get("a\x00b", 0) is None
-    table.restore([Record(5, "ä".encode() + bytes(9), None)])
+    table.restore([("ä".encode() + bytes(9), None)])
     assert table.expire(10 * DAY) == 1
     assert len(table) == 0
 
@@ -167,12 +185,12 @@ steps = st.lists(
 
 @given(steps)
 def test_a_table_restored_from_its_changelog_is_the_table(script: list[Step]) -> None:
-    log: list[Record] = []
+    log: list[tuple[bytes, bytes | None]] = []
     table, model = PartitionTable(RowCodec()), dict[str, int]()
     for step in script:
         apply(step, table, model)
         if step.restart:
-            log += numbered(len(log), changes(table))
+            log += changes(table)
             table = PartitionTable(RowCodec())
             table.restore(log)
         assert {key: row.number for key, row in table.items()} == model
@@ -192,10 +210,6 @@ def apply(step: Step, table: PartitionTable[Row], model: dict[str, int]) -> None
     elif step.action == "delete":
         table.delete(step.key)
         model.pop(step.key, None)
-
-
-def numbered(first: int, rows: list[tuple[bytes, bytes | None]]) -> Iterator[Record]:
-    return (Record(first + number, *row) for number, row in enumerate(rows))
 
 
 OPERATIONS = st.lists(

@@ -25,6 +25,7 @@ LOADING, UNAUTHORIZED, UNSTABLE = 14, 30, 88
 
 
 class Written(NamedTuple):
+    by: str
     places: list[tuple[str, int]]
     offsets: dict[TopicPartition, int]
 
@@ -60,15 +61,16 @@ class Manager:
 
 
 class Producer:
-    """Stands for aiokafka's: remembers each transaction."""
+    """Stands for aiokafka's: remembers each transaction, in one list for all producers."""
 
-    def __init__(self) -> None:
+    def __init__(self, transactional_id: str, written: list[Written]) -> None:
+        self.transactional_id = transactional_id
         self._txn_manager = Manager()
         self._sender = self
         self.sender_task = asyncio.get_running_loop().create_future()
         self.places: list[tuple[str, int]] = []
         self.offsets: dict[TopicPartition, int] = {}
-        self.written: list[Written] = []
+        self.written = written
         self.error: Exception | None = None
         self.commit_s = 0.0
 
@@ -92,7 +94,7 @@ class Producer:
         await asyncio.sleep(self.commit_s)
         if self.error is not None:
             raise self.error
-        self.written.append(Written(self.places, self.offsets))
+        self.written.append(Written(self.transactional_id, self.places, self.offsets))
         self.places, self.offsets, self._txn_manager.begun = [], {}, False
 
     async def abort_transaction(self) -> None:
@@ -102,11 +104,13 @@ class Producer:
         self.sender_task.cancel()
 
 
-async def writer(monkeypatch: pytest.MonkeyPatch) -> tuple[TransactionWriter, Producer]:
-    producer = Producer()
+async def writer(monkeypatch: pytest.MonkeyPatch) -> tuple[TransactionWriter, list[Producer], list[Written]]:
+    producers: list[Producer] = []
+    written: list[Written] = []
 
-    async def connected(*_: object) -> Producer:
-        return producer
+    async def connected(_: object, transactional_id: str, __: object) -> Producer:
+        producers.append(Producer(transactional_id, written))
+        return producers[-1]
 
     async def started(_: object) -> None:
         pass
@@ -114,9 +118,9 @@ async def writer(monkeypatch: pytest.MonkeyPatch) -> tuple[TransactionWriter, Pr
     monkeypatch.setattr(transactions, "connect", connected)
     monkeypatch.setattr(transactions, "start", started)
     monkeypatch.setattr(transactions, "commit_as", lambda *_: None)
-    made = TransactionWriter(OPTIONS, lambda: ["out"])
+    made = TransactionWriter(OPTIONS, ["out"])
     await made.take_over([], MEMBER)
-    return made, producer
+    return made, producers, written
 
 
 def share(partition: int, *, offset: int = 5) -> Share:
@@ -133,12 +137,12 @@ async def decide(made: TransactionWriter, partition: int, seconds: float) -> dic
 def test_lanes_that_decide_at_the_same_time_share_a_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
     @asynchronous
     async def run() -> None:
-        made, producer = await writer(monkeypatch)
+        made, _, written = await writer(monkeypatch)
         ends = await asyncio.gather(*(decide(made, number, 0.0005 * number) for number in range(3)))
         assert ends == [{"out": 1}, {"out": 101}, {"out": 201}]
-        (written,) = producer.written
-        assert written.places == [("out", 0), ("out", 1), ("out", 2)]
-        assert written.offsets == {TopicPartition("in", number): 5 for number in range(3)}
+        ((_, places, offsets),) = written
+        assert places == [("out", 0), ("out", 1), ("out", 2)]
+        assert offsets == {TopicPartition("in", number): 5 for number in range(3)}
         await made.close()
 
     run()
@@ -147,10 +151,10 @@ def test_lanes_that_decide_at_the_same_time_share_a_transaction(monkeypatch: pyt
 def test_a_lane_does_not_wait_long_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
     @asynchronous
     async def run() -> None:
-        made, producer = await writer(monkeypatch)
+        made, _, written = await writer(monkeypatch)
         slow = asyncio.create_task(decide(made, 1, 3_600))
         await decide(made, 0, 0)
-        assert [written.places for written in producer.written] == [[("out", 0)]]
+        assert [places for _, places, _ in written] == [[("out", 0)]]
         slow.cancel()
         await made.close()
 
@@ -162,8 +166,9 @@ def test_lanes_whose_transaction_has_just_ended_join_the_one_that_waited_for_it(
 ) -> None:
     @asynchronous
     async def run() -> None:
-        made, producer = await writer(monkeypatch)
-        producer.commit_s = 0.05
+        made, producers, written = await writer(monkeypatch)
+        for producer in producers:
+            producer.commit_s = 0.05
 
         async def twice(number: int) -> None:
             await decide(made, number, 0)
@@ -174,7 +179,7 @@ def test_lanes_whose_transaction_has_just_ended_join_the_one_that_waited_for_it(
             await decide(made, 2, 0)
 
         await asyncio.gather(twice(0), twice(1), later())
-        assert [sorted(written.places) for written in producer.written] == [
+        assert [sorted(places) for _, places, _ in written] == [
             [("out", 0), ("out", 1)],
             [("out", 0), ("out", 1), ("out", 2)],
         ]
@@ -186,14 +191,16 @@ def test_lanes_whose_transaction_has_just_ended_join_the_one_that_waited_for_it(
 def test_the_next_transaction_is_begun_while_batches_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     @asynchronous
     async def run() -> None:
-        made, producer = await writer(monkeypatch)
+        made, producers, written = await writer(monkeypatch)
+        managers = [producer._txn_manager for producer in producers]
         await made.commit(share(0))
-        assert not producer._txn_manager.is_in_transaction()
+        assert [manager.begun for manager in managers] == [False, False]
         await made.commit(share(0, offset=6))
-        assert producer._txn_manager.is_in_transaction()
-        assert producer._txn_manager.announced == {TopicPartition("out", 0)}
+        assert [manager.begun for manager in managers] == [True, False]
+        assert managers[0].announced == {TopicPartition("out", 0)}
         await made.close()
-        assert not producer._txn_manager.is_in_transaction()
+        assert [manager.begun for manager in managers] == [False, False]
+        assert [by for by, _, _ in written] == ["app-lanes-worker-1-0", "app-lanes-worker-1-1"], "they take turns"
 
     run()
 
@@ -201,7 +208,7 @@ def test_the_next_transaction_is_begun_while_batches_follow_each_other(monkeypat
 def test_a_commit_without_answer_fails_all_lanes_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     @asynchronous
     async def run() -> None:
-        made, producer = await writer(monkeypatch)
+        made, (producer, _), _ = await writer(monkeypatch)
         producer.error = RuntimeError("no answer")
         failed = await asyncio.gather(*(decide(made, number, 0) for number in range(2)), return_exceptions=True)
         assert [cast("EngineError", error).code for error in failed] == [ExitCode.UNCERTAIN_COMMIT] * 2
@@ -217,11 +224,11 @@ def test_a_share_without_an_offset_would_not_be_fenced() -> None:
 
 def test_offsets_are_committed_as_the_member_of_a_generation() -> None:
     offsets = {TopicPartition("in", 1): 8, TopicPartition("in", 0): 5}
-    request = TxnOffsetCommitRequest("app-lanes-worker-1", "app", (9, 2), MEMBER, offsets)
+    request = TxnOffsetCommitRequest("app-lanes-worker-1-0", "app", (9, 2), MEMBER, offsets)
     made = request.prepare({28: (0, 5)})
     assert isinstance(made, TxnOffsetCommitRequest_v3)
     assert made.to_object() == {
-        "transactional_id": "app-lanes-worker-1",
+        "transactional_id": "app-lanes-worker-1-0",
         "group_id": "app",
         "producer_id": 9,
         "producer_epoch": 2,
@@ -334,13 +341,13 @@ def clear(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Brokers]:
 
 def test_only_transactions_of_workers_that_are_no_members_are_ended(clear: Callable[..., Brokers]) -> None:
     mine, member, killed = "app-lanes-worker-1", "app-lanes-worker-2", "app-lanes-worker-3"
-    listed = open_transactions(mine, member, killed, "app-of-others", "other-lanes-worker-3")
-    brokers = clear([listed], [offsets()], members(mine, member))
-    assert brokers.fenced == [killed]
+    names = [f"{worker}-{turn}" for worker in (mine, member, killed, "other-lanes-worker-3") for turn in range(2)]
+    brokers = clear([open_transactions(*names, "app-of-others")], [offsets()], members(mine, member))
+    assert brokers.fenced == [f"{killed}-0", f"{killed}-1"]
 
 
 def test_nobody_asks_who_is_a_member_where_no_transaction_is_open(clear: Callable[..., Brokers]) -> None:
-    brokers = clear([open_transactions("app-lanes-worker-1")], [offsets()])
+    brokers = clear([open_transactions("app-lanes-worker-1-1")], [offsets()])
     assert brokers.asked == ["ListTransactionsRequest", "StableOffsetFetchRequest"]
 
 

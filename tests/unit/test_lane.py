@@ -108,9 +108,7 @@ def replayed(world: Recorded, number: int, restart_at: int | None = None) -> Ite
         if place == restart_at:
             rows = tables()
             for name, table in rows.items():
-                table.restore(
-                    _Changed(offset, key, value) for offset, (key, value) in enumerate(changelog[name].items())
-                )
+                table.restore(changelog[name].items())
             kept = references
             lane, outputs, references = world.fresh(number, rows)
             references.__dict__.update(kept.__dict__)
@@ -125,11 +123,6 @@ def replayed(world: Recorded, number: int, restart_at: int | None = None) -> Ite
                 changelog[name].update(table.take_changes())
             for topic, messages in outputs.take().items():
                 yield from ((topic, message) for message in messages)
-
-
-class _Changed:
-    def __init__(self, offset: int, key: bytes, value: bytes | None) -> None:
-        self.offset, self.key, self.value = offset, key, value
 
 
 def written(world: World, number: int) -> Counter[tuple[str, bytes | None, bytes | None]]:

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
@@ -45,14 +45,6 @@ ROOT = Path(__file__).parent.parent.parent
 CEO, CFO, LEAD = "ceo@acme", "cfo@acme", "compliance_lead@acme"
 OLD, NEW = 2, 3
 LIMIT_E5, USED_E5 = 20_000 * 100_000, 16_000 * 100_000
-
-
-class Changed(NamedTuple):
-    """A row as a changelog has it."""
-
-    offset: int
-    key: bytes
-    value: bytes | None
 
 
 class Movable(World):
@@ -97,7 +89,7 @@ class Movable(World):
             self.produce(Topic.AUDIT_EVENTS, b"", leaf, partition=lane)
             for table, rows in made.items():
                 content = placed.rows[TableName(table)][lane]
-                rows.restore(Changed(offset, *row) for offset, row in enumerate(content.items()))
+                rows.restore(content.items())
         for record in carried:
             self.produce(record.topic, record.key, record.value, record.headers, record.lane)
         self.begin_worker()
@@ -297,5 +289,5 @@ def test_identifiers_of_the_old_log_cannot_be_taken_for_those_of_the_new() -> No
     placed = place(tables_of, Change(OLD, NEW, 1))
     ((moved, kept),) = placed.rows[TableName.RECENT_IDS][lane_of(b"bot-1", NEW)].items()
     assert (moved, kept) == (b"g1.%d." % home + key, value)
-    read.restore([Changed(0, moved, kept)])
+    read.restore([(moved, kept)])
     assert read.keys() == [(f"g1.{home}.57 bot-1", 120 * S_US)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -33,14 +33,6 @@ BOTS = fleet(2, (Habit.TAKER,))
 BOT = BOTS[0].agent_id
 CEO, CFO, LEAD = "ceo@acme", "cfo@acme", "compliance_lead@acme"
 MARKET = "BTC_USDT"
-
-
-class Changed(NamedTuple):
-    """A changelog record."""
-
-    offset: int
-    key: bytes
-    value: bytes | None
 
 
 class Floor(World):
@@ -115,7 +107,7 @@ class Floor(World):
             for name, rows in self.rows[number].items():
                 changelog = self._changelogs.setdefault((number, name), {})
                 changelog.update(rows.take_changes())
-                fresh[name].restore(Changed(place, *item) for place, item in enumerate(changelog.items()))
+                fresh[name].restore(changelog.items())
             self.rows[number] = fresh
             self._begin(number)
 

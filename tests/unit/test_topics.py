@@ -313,7 +313,7 @@ def test_a_setting_nobody_wrote_down_is_reported(topology: Topology) -> None:
 def test_only_unknown_topics_of_our_families_are_reported(topology: Topology) -> None:
     live = matching(topology)
     other = live.topics["orders.requested"]
-    names = ("orders.old", "audit.events2", "portcullis-bots-changelog", "payments.in", "drill-1.orders.requested")
+    names = ("orders.old", "audit.events2", "portcullis-tables-changelog", "payments.in", "drill-1.orders.requested")
     drifts = compare(topology, replace(live, topics={**live.topics, **dict.fromkeys(names, other)}))
     assert [(drift.topic, drift.kind, drift.safe) for drift in drifts] == [
         ("audit.events2", DriftKind.UNKNOWN, False),
