@@ -54,8 +54,9 @@ def goes_on(rig: Rig, decided: int) -> None:
 
 
 def test_fenced_producer_ends_the_worker(rig: Rig, worker: Worker) -> None:
-    thief = Producer({"bootstrap.servers": rig.bootstrap_servers, "transactional.id": f"{rig.prefix}totals-lanes-one"})
-    thief.init_transactions(10)
+    for turn in range(2):
+        name = f"{rig.prefix}totals-lanes-one-{turn}"
+        Producer({"bootstrap.servers": rig.bootstrap_servers, "transactional.id": name}).init_transactions(10)
     rig.orders(range(100, 200))
     assert exit_code(rig, worker) == ExitCode.FENCED
     assert re.search(r"exit_name=FENCED where=lane \d cause=ProducerFenced", worker.log.read_text())

@@ -171,8 +171,9 @@ def test_nothing_was_written_outside_a_transaction(stage: Stage) -> None:
             assert batches.other == 0, f"{topic}-{number} holds batches outside a transaction"
             transactional += batches.transactional
     assert transactional > KILLS
-    # One transaction writes the log's leaves, its head and its state: their commits are as many.
-    # A transaction that a kill cut short may not have reached all of them; it was aborted.
+    # One transaction writes the log's leaves, its head and its state: their commits are as many. Rows of other tables
+    # come without leaves too. A transaction that a kill cut short may not have reached all of them; it was aborted.
     for number in range(stage.partitions):
         topics = (Topic.AUDIT_EVENTS, Topic.AUDIT_CHECKPOINTS, changelog)
-        assert len({batches_of(data, str(topic), number).commits for topic in topics}) == 1
+        leaves, heads, rows = (batches_of(data, str(topic), number).commits for topic in topics)
+        assert leaves == heads <= rows
