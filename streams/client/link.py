@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from confluent_kafka import KafkaException, Producer, TopicPartition
 
 from streams.core.errors import PortcullisError
-from streams.kafka.reading import partitions_of, reader, stored
+from streams.kafka.reading import FOLLOWING, partitions_of, reader, stored
 from streams.names import Topic
 from streams.venue.approval import ApprovalVerifier
 from streams.wire.avro import DecodeError, body_of
@@ -170,7 +170,7 @@ class OrderLink:
         while not self._stopping.is_set():
             if not self.probe(_RETRY_S):
                 continue
-            consumer = reader(self._servers, self._security, **{"enable.partition.eof": False})
+            consumer = reader(self._servers, self._security, **{"enable.partition.eof": False, **FOLLOWING})
             try:
                 self._position(consumer)
                 self._ready.set()

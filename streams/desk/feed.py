@@ -19,7 +19,7 @@ from streams.core.policy import PolicyError, parse_policy
 from streams.desk.facts import read_event
 from streams.desk.history import answers_of, last_records, since
 from streams.desk.signatures import Checkpoints
-from streams.kafka.reading import partitions_of, reader
+from streams.kafka.reading import FOLLOWING, partitions_of, reader
 from streams.names import Topic
 from streams.pulse import Pulse
 from streams.wire.avro import DecodeError, Schema, decode
@@ -105,7 +105,7 @@ class Feed:
     def _kept_up(self, run: Callable[[Consumer], None]) -> None:
         """Run until stopped; begin anew where the cluster does not answer or forgets where we were."""
         while not self._stopping.is_set():
-            consumer = reader(self._settings.require_cluster(), self._settings.kafka_security)
+            consumer = reader(self._settings.require_cluster(), self._settings.kafka_security, **FOLLOWING)
             try:
                 run(consumer)
             except (KafkaException, OSError) as error:

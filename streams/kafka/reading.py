@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Message
 
+FOLLOWING: Final = {"fetch.wait.max.ms": 100}
+"""For readers that stay: what comes is told at once either way, and where nothing does the broker is asked less."""
 _POLL_S: Final = 0.05  # a call returns no sooner, however soon the last record comes
 _CONSUME_MAX: Final = 5_000
 _TIMEOUT_S: Final = 10.0

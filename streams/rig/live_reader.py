@@ -9,7 +9,7 @@ from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
 from streams.clock import now_us
 from streams.core.errors import PortcullisError
-from streams.kafka.reading import partitions_of, reader, stored
+from streams.kafka.reading import FOLLOWING, partitions_of, reader, stored
 from streams.rig.background import Background
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class LiveReader:
             time.sleep(_POLL_S)
 
     def _read(self) -> None:
-        consumer = reader(self._settings.kafka_bootstrap_servers, self._settings.kafka_security)
+        consumer = reader(self._settings.kafka_bootstrap_servers, self._settings.kafka_security, **FOLLOWING)
         try:
             places = partitions_of(consumer, self._topics)
             consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for topic, number in places])

@@ -12,7 +12,10 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from streams.engine.app import EngineApp, create_app
+from streams.cli.spared import spared
+
+with spared("aiohttp", "aiohttp.client"):
+    from streams.engine.app import EngineApp, create_app
 from streams.engine.application import Application, Outputs
 from streams.engine.changelog import TableKind
 from streams.engine.options import EngineOptions, LaneTopics
