@@ -58,7 +58,7 @@ def test_killed_at_random_moments_each_order_is_decided_once(rig: Rig, broker: L
     worker = rig.start_worker("one", batch_records_max=200)
     rig.orders(range(1))
     rig.wait_for_decisions(1)
-    feeder = Feeder(rig, per_second=2_000)
+    feeder = Feeder(rig, per_second=600)
     feeder.sent = 1
     feeder.start()
     for _ in range(5):
@@ -102,7 +102,7 @@ def test_workers_join_and_leave(rig: Rig) -> None:
     first = rig.start_worker(batch_records_max=200)
     rig.orders(range(1))
     rig.wait_for_decisions(1)
-    feeder = Feeder(rig, per_second=1_000)
+    feeder = Feeder(rig, per_second=400)
     feeder.sent = 1
     feeder.start()
     second = rig.start_worker(batch_records_max=200)
@@ -166,7 +166,7 @@ def test_stopped_worker_that_comes_back_is_fenced(rig: Rig) -> None:
     first = rig.start_worker(batch_records_max=200)
     rig.orders(range(1))
     rig.wait_for_decisions(1)
-    feeder = Feeder(rig, per_second=1_000)
+    feeder = Feeder(rig, per_second=400)
     feeder.sent = 1
     feeder.start()
     time.sleep(0.5)
@@ -203,7 +203,7 @@ def test_transaction_begun_ahead_is_ended_when_no_more_comes(rig: Rig, broker: L
 
 def test_stops_quickly_when_asked(rig: Rig) -> None:
     worker = rig.start_worker("one")
-    feeder = Feeder(rig, per_second=1_000)
+    feeder = Feeder(rig, per_second=400)
     feeder.start()
     rig.wait_for_decisions(500)
     begun = time.monotonic()
@@ -221,7 +221,7 @@ def test_successor_takes_over_when_it_has_prepared_everything(rig: Rig) -> None:
     first = rig.start_worker("one")
     rig.orders(range(400))
     rig.wait_for_decisions(400)
-    feeder = Feeder(rig, per_second=1_000)
+    feeder = Feeder(rig, per_second=400)
     feeder.sent = 400
     feeder.start()
     second = rig.start_worker("one", succeeds=first.process.pid)

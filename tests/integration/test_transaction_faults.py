@@ -4,7 +4,8 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -25,60 +26,64 @@ from streams.sim.oracle import judge
 from streams.sim.oracle_history import History
 from streams.sim.tape import BUNDLED_TAPE, read_tape
 from tests.integration.engine_rig import Worker, wait_until
-from tests.integration.faulty_worker import APPLIED, MARK, NOT_APPLIED
+from tests.integration.faulty_worker import APPLIED, NOT_APPLIED, Fault
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
-SURVIVES = None
-WRITING = {"ProduceRequest", "TxnOffsetCommitRequest", "EndTxnRequest"}
-# What the sender does again by itself ends nothing; whatever else goes wrong ends the worker, with its own exit code.
-CASES = [
-    ("InitProducerIdRequest", NOT_APPLIED, "lost connection", SURVIVES),
-    ("InitProducerIdRequest", APPLIED, "lost connection", SURVIVES),
-    ("ListTransactionsRequest", NOT_APPLIED, "lost connection", SURVIVES),
-    ("StableOffsetFetchRequest", NOT_APPLIED, "lost connection", SURVIVES),
-    ("AddPartitionsToTxnRequest", NOT_APPLIED, "lost connection", SURVIVES),
-    ("AddPartitionsToTxnRequest", APPLIED, "lost connection", SURVIVES),
-    ("AddOffsetsToTxnRequest", NOT_APPLIED, "lost connection", SURVIVES),
-    ("AddOffsetsToTxnRequest", APPLIED, "lost connection", SURVIVES),
-    ("ProduceRequest", NOT_APPLIED, "lost connection", SURVIVES),
-    ("ProduceRequest", APPLIED, "lost connection", SURVIVES),
-    ("TxnOffsetCommitRequest", NOT_APPLIED, "lost connection", SURVIVES),
-    ("TxnOffsetCommitRequest", APPLIED, "lost connection", SURVIVES),
-    ("EndTxnRequest", NOT_APPLIED, "lost connection", SURVIVES),
-    ("EndTxnRequest", APPLIED, "lost connection", SURVIVES),
-    ("ProduceRequest", NOT_APPLIED, "bug", ExitCode.LANE_FAILURE),
-    ("ProduceRequest", APPLIED, "bug", ExitCode.LANE_FAILURE),
-    ("TxnOffsetCommitRequest", NOT_APPLIED, "bug", ExitCode.LANE_FAILURE),
-    ("TxnOffsetCommitRequest", APPLIED, "bug", ExitCode.LANE_FAILURE),
-    ("EndTxnRequest", NOT_APPLIED, "bug", ExitCode.UNCERTAIN_COMMIT),
-    ("EndTxnRequest", APPLIED, "bug", ExitCode.UNCERTAIN_COMMIT),
+LOST, BUG = "lost connection", "bug"
+# The first transactions go well, so that there is something to lose.
+AFTER = 4
+# What the client does again by itself ends nothing, in the order in which a worker comes to it.
+SURVIVED = [
+    Fault("InitProducerIdRequest", NOT_APPLIED, LOST, 0),
+    Fault("InitProducerIdRequest", APPLIED, LOST, 0),
+    Fault("ListTransactionsRequest", NOT_APPLIED, LOST, 0),
+    Fault("StableOffsetFetchRequest", NOT_APPLIED, LOST, 0),
+    *(
+        Fault(request, when, LOST, AFTER)
+        for request in (
+            "AddPartitionsToTxnRequest",
+            "AddOffsetsToTxnRequest",
+            "ProduceRequest",
+            "TxnOffsetCommitRequest",
+            "EndTxnRequest",
+        )
+        for when in (NOT_APPLIED, APPLIED)
+    ),
+]
+# Whatever else goes wrong ends the worker, with its own exit code.
+ENDS = [
+    (Fault(request, when, BUG, AFTER), expected)
+    for request, expected in (
+        ("ProduceRequest", ExitCode.LANE_FAILURE),
+        ("TxnOffsetCommitRequest", ExitCode.LANE_FAILURE),
+        ("EndTxnRequest", ExitCode.UNCERTAIN_COMMIT),
+    )
+    for when in (NOT_APPLIED, APPLIED)
 ]
 
 
 @dataclass
 class Scene:
-    """A stage under load, its worker started anew with another fault for each case."""
+    """A stage under load, its worker started anew with other faults."""
 
     stage: Stage
     ledger: Ledger
     load: SteadyLoad
     exchange: Exchange
-    logs: list[str] = field(default_factory=list)
+    started: int = 0
 
-    def worker(self, request: str, when: str, how: str) -> Worker:
+    def worker(self, *faults: Fault) -> Worker:
         settings = replace(self.stage.settings, instance_id="worker-1")
-        # The first transactions go well, so that there is something to lose.
-        after = 8 if request in {"AddPartitionsToTxnRequest", "AddOffsetsToTxnRequest"} | WRITING else 0
-        fault = {"request": request, "when": when, "how": how, "after": after}
         command = [
             sys.executable,
             "-m",
             "tests.integration.faulty_worker",
             json.dumps(environment(settings)),
-            json.dumps(fault),
+            json.dumps(faults),
         ]
-        return Worker(command, self.stage.folder / f"{len(self.logs)}-{request}.log")
+        self.started += 1
+        return Worker(command, self.stage.folder / f"worker-{self.started}.log")
 
     def decides(self, since_us: int) -> bool:
         self.ledger.check()
@@ -102,37 +107,47 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         ledger.stop()
 
 
-@pytest.mark.parametrize(("request_name", "when", "how", "expected"), CASES)
-def test_request_that_fails(scene: Scene, request_name: str, when: str, how: str, expected: ExitCode | None) -> None:
-    worker = scene.worker(request_name, when, how)
+@contextmanager
+def running(worker: Worker) -> Iterator[Worker]:
     try:
-        assert wait_until(lambda: MARK in worker.log.read_text(), 30), worker.log.read_text()
-        if expected is SURVIVES:
-            failed_us = now_us()
-            assert wait_until(lambda: scene.decides(failed_us), 30), worker.log.read_text()
-            assert worker.process.poll() is None
-            assert worker.terminate() == ExitCode.STOPPED, worker.log.read_text()
-        else:
-            assert worker.process.wait(15) == expected, worker.log.read_text()
-            assert f"exit_name={expected.name}" in worker.log.read_text()
+        yield worker
     finally:
         if worker.process.poll() is None:
             worker.kill()
+
+
+def check_nothing_lost(scene: Scene) -> None:
     with scene.ledger.lock:
         assert scene.ledger.tally.counts.problems == []
 
 
+def test_a_worker_survives_lost_connections(scene: Scene) -> None:
+    with running(scene.worker(*SURVIVED)) as worker:
+        for fault in SURVIVED:
+            assert wait_until(lambda mark=fault.mark: mark in worker.log.read_text(), 30), worker.log.read_text()  # type: ignore[misc]
+            assert worker.process.poll() is None, worker.log.read_text()
+        failed_us = now_us()
+        assert wait_until(lambda: scene.decides(failed_us), 30), worker.log.read_text()
+        assert worker.terminate() == ExitCode.STOPPED, worker.log.read_text()
+    check_nothing_lost(scene)
+
+
+@pytest.mark.parametrize(("fault", "expected"), ENDS)
+def test_a_bug_ends_a_worker(scene: Scene, fault: Fault, expected: ExitCode) -> None:
+    with running(scene.worker(fault)) as worker:
+        assert wait_until(lambda: fault.mark in worker.log.read_text(), 30), worker.log.read_text()
+        assert worker.process.wait(15) == expected, worker.log.read_text()
+        assert f"exit_name={expected.name}" in worker.log.read_text()
+    check_nothing_lost(scene)
+
+
 def test_afterwards_everything_is_decided_once_and_rightly(scene: Scene) -> None:
     scene.load.stop()
-    worker = scene.worker("none", NOT_APPLIED, "bug")
-    try:
+    with running(scene.worker()) as worker:
         assert wait_until(lambda: all_answered(scene), 30), worker.log.read_text()
         scene.exchange.stop()
         wait_until_settled(scene.stage.settings, check=scene.ledger.check)
         assert worker.terminate() == ExitCode.STOPPED
-    finally:
-        if worker.process.poll() is None:
-            worker.kill()
     time.sleep(0.1)
     names = [scene.stage.topic(topic) for topic in Topic]
     history = History.of(read_all(scene.stage.settings.kafka_bootstrap_servers, names, {}))

@@ -31,7 +31,7 @@ from tests.integration.engine_rig import batches_of, wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
-KILLS = 5
+KILLS = 3
 VERDICTS = (Topic.ORDERS_APPROVED, Topic.ORDERS_REJECTED)
 WRITTEN = (
     *VERDICTS,
@@ -53,7 +53,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         stage = set_stage(folder, Settings(kafka_bootstrap_servers=broker.bootstrap_servers), ticks, fleet(20))
         exchange = Exchange(stage.settings, stage.markets, stage.verifiers(), stage.operators())
         ledger = Ledger(stage.settings, stage.verifiers())
-        load = SteadyLoad(stage, exchange, ticks, seed=11, rate=200)
+        load = SteadyLoad(stage, exchange, ticks, seed=11, rate=120)
         worker = Member("worker-1", "worker", replace(stage.settings, instance_id="worker-1"), folder / "logs")
         exchange.start()
         ledger.start()
