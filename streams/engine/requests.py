@@ -32,6 +32,12 @@ _TEXT = CompactString("utf-8")
 _NO_LEADER_EPOCH = -1
 
 
+def _by_partition(*fields: tuple[str, Any]) -> tuple[str, Any]:
+    """Return the field that says something of each partition, by topic."""
+    partitions = CompactArray(("partition", Int32), *fields, _TAGS)
+    return "topics", CompactArray(("name", _TEXT), ("partitions", partitions), _TAGS)
+
+
 class TxnOffsetCommitResponse_v3(Response):  # type: ignore[misc]  # noqa: N801 - aiokafka's way to name versions
     """Answer to the request below."""
 
@@ -39,14 +45,7 @@ class TxnOffsetCommitResponse_v3(Response):  # type: ignore[misc]  # noqa: N801 
     API_VERSION = 3
     SCHEMA = Schema(
         ("throttle_time_ms", Int32),
-        (
-            "topics",
-            CompactArray(
-                ("name", _TEXT),
-                ("partitions", CompactArray(("partition", Int32), ("error_code", Int16), _TAGS)),
-                _TAGS,
-            ),
-        ),
+        _by_partition(("error_code", Int16)),
         _TAGS,
     )
 
@@ -71,23 +70,7 @@ class TxnOffsetCommitRequest_v3(RequestStruct):  # type: ignore[misc]  # noqa: N
         ("generation_id", Int32),
         ("member_id", _TEXT),
         ("group_instance_id", _TEXT),
-        (
-            "topics",
-            CompactArray(
-                ("name", _TEXT),
-                (
-                    "partitions",
-                    CompactArray(
-                        ("partition", Int32),
-                        ("committed_offset", Int64),
-                        ("committed_leader_epoch", Int32),
-                        ("committed_metadata", _TEXT),
-                        _TAGS,
-                    ),
-                ),
-                _TAGS,
-            ),
-        ),
+        _by_partition(("committed_offset", Int64), ("committed_leader_epoch", Int32), ("committed_metadata", _TEXT)),
         _TAGS,
     )
 
@@ -134,23 +117,11 @@ class OffsetFetchResponse_v7(Response):  # type: ignore[misc]  # noqa: N801
     API_VERSION = 7
     SCHEMA = Schema(
         ("throttle_time_ms", Int32),
-        (
-            "topics",
-            CompactArray(
-                ("name", _TEXT),
-                (
-                    "partitions",
-                    CompactArray(
-                        ("partition", Int32),
-                        ("committed_offset", Int64),
-                        ("committed_leader_epoch", Int32),
-                        ("metadata", _TEXT),
-                        ("error_code", Int16),
-                        _TAGS,
-                    ),
-                ),
-                _TAGS,
-            ),
+        _by_partition(
+            ("committed_offset", Int64),
+            ("committed_leader_epoch", Int32),
+            ("metadata", _TEXT),
+            ("error_code", Int16),
         ),
         ("error_code", Int16),
         _TAGS,

@@ -22,7 +22,7 @@ from streams.engine.producing import connect, start
 from streams.engine.requests import ListTransactionsRequest, StableOffsetFetchRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from aiokafka import TopicPartition
 
@@ -91,24 +91,27 @@ class _Way:
         return _UNSTABLE not in codes
 
     async def _ask_broker(self, node: int) -> list[Any]:
-        while True:
-            try:
-                response = await self._client.send(
-                    node, ListTransactionsRequest(_ONGOING), group=ConnectionGroup.COORDINATION
-                )
-            except KafkaError as error:
-                if node not in {broker.nodeId for broker in self._client.cluster.brokers()}:
-                    return []  # its transactions have another coordinator by now
-                await self._wait(error)
-            else:
-                if response.error_code not in _ASK_AGAIN:
-                    _check(response.error_code)
-                    return response.transaction_states  # type: ignore[no-any-return]
-                await self._wait(for_code(response.error_code)())
+        async def find() -> int | None:
+            # Where it is gone, its transactions have another coordinator by now.
+            return node if node in {broker.nodeId for broker in self._client.cluster.brokers()} else None
+
+        response = await self._ask(find, ListTransactionsRequest(_ONGOING))
+        return [] if response is None else response.transaction_states
 
     async def _ask_group(self, request: Any) -> Any:  # noqa: ANN401 - aiokafka's
-        while True:
-            node = await self._sender._find_coordinator(CoordinationType.GROUP, self._options.app_id)
+        async def find() -> int:
+            return await self._sender._find_coordinator(CoordinationType.GROUP, self._options.app_id)  # type: ignore[no-any-return]
+
+        return await self._ask(find, request, failed=lambda: self._sender._coordinator_dead(CoordinationType.GROUP))
+
+    async def _ask(
+        self,
+        find: Callable[[], Awaitable[int | None]],
+        request: Any,  # noqa: ANN401 - aiokafka's
+        failed: Callable[[], object] = lambda: None,
+    ) -> Any:  # noqa: ANN401 - aiokafka's
+        """Ask until there is an answer; None where there is nobody to ask any more."""
+        while (node := await find()) is not None:
             try:
                 response = await self._client.send(node, request, group=ConnectionGroup.COORDINATION)
             except KafkaError as error:
@@ -119,7 +122,8 @@ class _Way:
                     _check(code)
                     return response
                 await self._wait(for_code(code)())
-            self._sender._coordinator_dead(CoordinationType.GROUP)
+            failed()
+        return None
 
     async def _wait(self, error: KafkaError) -> None:
         _log.warning("cannot tell yet whether the partitions are free, trying again: %r", error)
