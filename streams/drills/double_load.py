@@ -37,7 +37,9 @@ def _play(ground: Ground, notes: Notes) -> None:
     notes.figures["highest_eur_per_s"] = round(highest.eur_per_s)
     killer = threading.Thread(target=_kill, args=(ground,), name="person")
     began_s = time.monotonic()
-    for number in range(total):
+    number = killed_at = 0
+    # It goes on until the kill is in force, and one round more, however long a person's machine takes for it.
+    while number < max(total, killed_at + len(_BOTS)):
         if number % len(_BOTS) == 0:
             ground.trade(_SYMBOL, ground.last(_SYMBOL))
         if number == total * 3 // 5:
@@ -45,7 +47,10 @@ def _play(ground: Ground, notes: Notes) -> None:
         side = Side.BUY if number // len(_BOTS) % 2 else Side.SELL
         size = eur + ground.rng.randint(-eur // 10, eur // 10)
         ground.trader(_BOTS[number % len(_BOTS)]).worth(side, _SYMBOL, size, ground.last(_SYMBOL))
-        pause((number + 1) / rate - (time.monotonic() - began_s))
+        number += 1
+        pause(number / rate - (time.monotonic() - began_s))
+        if killer.is_alive():
+            killed_at = number
     killer.join()
 
 
