@@ -14,7 +14,7 @@ from confluent_kafka.admin import AdminClient
 
 pytestmark = pytest.mark.integration
 
-ORDERS = 1_500
+ORDERS = 1_000
 
 
 def run(home: Path, *arguments: str, expect: int = 0, **environment: str) -> dict[str, Any]:
