@@ -19,6 +19,7 @@ from streams.names import Topic
 from streams.settings import Settings
 from streams.wire import devpki
 from streams.wire.log_keys import log_signers
+from tests.integration.engine_rig import wait_until
 from tests.made_log import START_US, make_log
 
 LANES = 2
@@ -70,11 +71,13 @@ def rig_settings(kafka: str, prefix: str, folder: Path) -> Settings:
 
 @contextmanager
 def log_topics(kafka: str, prefix: str, lanes: int) -> Iterator[None]:
-    """Make the few topics that these services need; deleting them is asked for, not waited for."""
+    """Make the few topics that these services need, known to the broker; deleting them is asked for, not waited for."""
     names = [prefix + topic for topic in _TOPICS] + [changelog_topic(f"{prefix}portcullis")]
     admin = AdminClient({"bootstrap.servers": kafka})
     for future in admin.create_topics([NewTopic(name, lanes, 1) for name in names]).values():
         future.result()
+    # Created is not known yet: the broker learns of it a moment after the controller's answer.
+    assert wait_until(lambda: admin.list_topics(timeout=10).topics.keys() >= set(names), 10)
     try:
         yield
     finally:
