@@ -15,15 +15,10 @@ from typing import TYPE_CHECKING, Any
 from streams.agents.lane import Lane, Services
 from streams.agents.references import References
 from streams.agents.trust import TrustSource
-from streams.app import RowBytes, RowList, RowOf, load_incident_rules
-from streams.core.anomaly import BotProfile
-from streams.core.executions import Approval
-from streams.core.incident import Incident
-from streams.core.market import MarketProfile
-from streams.core.state import BotState
+from streams.app import TABLES, load_incident_rules
 from streams.engine.application import Outputs
-from streams.engine.tables import PartitionTable, WindowedPartitionTable
-from streams.names import LANE_SOURCES, TableName, Topic
+from streams.engine.changelog import LaneRows
+from streams.names import LANE_SOURCES, Topic
 from streams.sim.bots import PlannedMessage, plan, revocations
 from streams.sim.fleet import Bot, fleet, policies
 from streams.sim.markets import markets_of
@@ -238,20 +233,7 @@ class World:
 
 def tables() -> dict[str, Any]:
     """Return a lane's tables, empty."""
-    return {
-        TableName.AGENTS: PartitionTable(RowBytes()),
-        TableName.BOTS: PartitionTable(RowOf(BotState)),
-        TableName.SCORES: PartitionTable(RowOf(BotProfile)),
-        TableName.MARKETS: PartitionTable(RowOf(MarketProfile)),
-        TableName.DAILY_VALUE: WindowedPartitionTable(RowList(), DAY_US),
-        TableName.RECENT_IDS: WindowedPartitionTable(RowList(), 60 * S_US),
-        TableName.OPEN_ORDERS: PartitionTable(RowOf(Approval)),
-        TableName.POSITIONS: PartitionTable(RowList()),
-        TableName.CONTROLS: PartitionTable(RowList()),
-        TableName.DEADLINES: PartitionTable(RowList()),
-        TableName.INCIDENTS: PartitionTable(RowOf(Incident)),
-        TableName.LOG: PartitionTable(RowBytes()),
-    }
+    return LaneRows(TABLES).tables
 
 
 def _datetime(at_us: int) -> datetime:

@@ -12,15 +12,10 @@ from streams.agents.gate import Prepared
 from streams.agents.lane import Lane, Services
 from streams.agents.references import References
 from streams.agents.trust import TrustSource
-from streams.app import DAY_S, RECENT_WINDOW_S, RowBytes, RowList, RowOf, load_incident_rules
-from streams.core.anomaly import BotProfile
-from streams.core.executions import Approval
-from streams.core.incident import Incident
-from streams.core.market import MarketProfile
-from streams.core.state import BotState
+from streams.app import TABLES, load_incident_rules
 from streams.engine.application import Outputs
-from streams.engine.tables import PartitionTable, WindowedPartitionTable
-from streams.names import TableName, Topic
+from streams.engine.changelog import LaneRows
+from streams.names import Topic
 from streams.replay.history import FileHistory, write_leaf
 from streams.sim.bots import plan
 from streams.sim.fleet import Habit, fleet, policies
@@ -97,7 +92,7 @@ class _Maker:
             prefix="",
             incident_rules=load_incident_rules(),
         )
-        self._tables = _tables()
+        self._tables = LaneRows(TABLES).tables
         self._lane = Lane(lane, self._tables, self._outputs, services)
         self._thumbprints: dict[str, bytes] = {}
         self._offset, self._seen = 0, -1
@@ -153,20 +148,3 @@ class _Maker:
     def _record(self, topic: Topic, key: bytes, value: bytes) -> Any:  # noqa: ANN401 - what aiokafka would hand over
         self._offset += 1
         return _Kept(topic, self._number, self._offset, self._now_us // 1000, key, value)
-
-
-def _tables() -> dict[str, Any]:
-    return {
-        TableName.AGENTS: PartitionTable(RowBytes()),
-        TableName.BOTS: PartitionTable(RowOf(BotState)),
-        TableName.SCORES: PartitionTable(RowOf(BotProfile)),
-        TableName.MARKETS: PartitionTable(RowOf(MarketProfile)),
-        TableName.DAILY_VALUE: WindowedPartitionTable(RowList(), int(DAY_S) * _US),
-        TableName.RECENT_IDS: WindowedPartitionTable(RowList(), int(RECENT_WINDOW_S) * _US),
-        TableName.OPEN_ORDERS: PartitionTable(RowOf(Approval)),
-        TableName.POSITIONS: PartitionTable(RowList()),
-        TableName.CONTROLS: PartitionTable(RowList()),
-        TableName.DEADLINES: PartitionTable(RowList()),
-        TableName.INCIDENTS: PartitionTable(RowOf(Incident)),
-        TableName.LOG: PartitionTable(RowBytes()),
-    }
