@@ -66,8 +66,7 @@ class TransactionWriter:
         """Prepare; `topics`: those that will be written."""
         self._options = options
         self._topics = topics
-        self._connected: list[Any] = []
-        self._producers: list[Any] = []  # the one whose turn it is first
+        self._producers: list[Any] = []  # connected; the one whose turn it is first
         self._membership: Membership | None = None
         self._deciding = 0
         self._all_decided = asyncio.Event()
@@ -80,20 +79,19 @@ class TransactionWriter:
 
     async def connect(self) -> None:
         """Do what must be done before the first partition can be taken over, and disturbs nobody."""
-        if not self._connected:
-            self._connected = await asyncio.gather(
+        if not self._producers:
+            self._producers = await asyncio.gather(
                 *(connect(self._options, name, self._topics) for name in self._options.transactional_ids)
             )
-            for producer in self._connected:
+            for producer in self._producers:
                 commit_as(producer, self._options.app_id, self._member)
 
     async def take_over(self, sources: Collection[TopicPartition], membership: Membership) -> None:
         """Write as this member from now on, and return when nobody else can write for these partitions."""
         self._membership = membership
-        if not self._producers:
+        if self._task is None:
             await self.connect()
-            await asyncio.gather(*map(start, self._connected))
-            self._producers = list(self._connected)
+            await asyncio.gather(*map(start, self._producers))
             self._task = asyncio.create_task(self._run(), name="transactions")
         if sources:
             await clear_the_way(self._producers[0], self._options, sources)
@@ -102,9 +100,10 @@ class TransactionWriter:
         """Close the connections; the lanes have been drained."""
         if self._task is not None:
             self._task.cancel()
+            self._task = None
         if self._idle_timer is not None:
             self._idle_timer.cancel()
-        producers, self._connected, self._producers = self._connected, [], []
+        producers, self._producers = self._producers, []
         for producer in producers:
             if producer._txn_manager.is_in_transaction():
                 with contextlib.suppress(KafkaError, TimeoutError):
