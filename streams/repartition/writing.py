@@ -67,7 +67,7 @@ def make_topics(settings: Settings, following: Epoch) -> None:
     if refused:
         raise RepartitionError("; ".join(map(str, refused)))
     group = moved_settings(settings, following).group
-    topics.make_changelogs(topology, settings.cluster(), [changelog_topic(group)])
+    topics.make_changelog(topology, settings.cluster(), changelog_topic(group))
 
 
 def rows_sha256(placed: Placed, lane: int) -> str:

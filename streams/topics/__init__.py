@@ -1,7 +1,7 @@
 """Topics as data: read `topology/topics.toml`, compare it with a cluster, mend what is safe, draw the flow page."""
 
 from streams.topics.admin import ClusterUnavailableError
-from streams.topics.cluster import Outcome, apply, discard, make_changelogs, plan
+from streams.topics.cluster import Outcome, apply, discard, make_changelog, plan
 from streams.topics.drift import Drift, DriftKind
 from streams.topics.flow import render_flow
 from streams.topics.loader import load_topology
@@ -18,7 +18,7 @@ __all__ = [
     "apply",
     "discard",
     "load_topology",
-    "make_changelogs",
+    "make_changelog",
     "plan",
     "render_flow",
 ]

@@ -12,7 +12,7 @@ from streams.topics.drift import Drift, DriftKind, compare, replicas_for, settin
 from streams.topics.model import TopologyError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from streams.topics.model import Topology
 
@@ -65,21 +65,20 @@ def apply(topology: Topology, cluster: Cluster) -> Outcome:
     return Outcome(mended=mended, refused=_settled(admin, topology))
 
 
-def make_changelogs(topology: Topology, cluster: Cluster, names: Iterable[str]) -> None:
-    """Create compacted topics for rows of workers, as the workers make them where they are missing; waits for leaders.
+def make_changelog(topology: Topology, cluster: Cluster, name: str) -> None:
+    """Create the compacted topic for rows of workers, as they make it where it is missing; waits for its leaders.
 
     Raises:
         ClusterUnavailableError: the cluster did not answer, or refused.
     """
-    admin, wanted = Admin(cluster), frozenset(names)
-    beginnings = tuple(wanted)
-    replicas = replicas_for(topology, admin.look(beginnings))
+    admin = Admin(cluster)
+    replicas = replicas_for(topology, admin.look((name,)))
     settings = {"cleanup.policy": "compact", "min.insync.replicas": str(max(1, replicas - 1))}
-    admin.create(((name, topology.lanes, settings) for name in wanted), replicas=replicas)
+    admin.create([(name, topology.lanes, settings)], replicas=replicas)
 
     def waiting() -> list[str]:
-        live = admin.look(beginnings).topics
-        return [f"{name} has no leader" for name in wanted if name not in live or not live[name].has_leaders]
+        live = admin.look((name,)).topics
+        return [] if name in live and live[name].has_leaders else [f"{name} has no leader"]
 
     _wait(waiting)
 
