@@ -3,35 +3,25 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.floor import BOTS, open_floor
 from tests.vectors import make_orders
+from tests.vectors.go_programs import go_program, needs_go
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from streams.settings import Settings
-
-GO = shutil.which("go")
-SOURCES = Path(__file__).with_name("go_bot")
-needs_go = pytest.mark.skipif(GO is None, reason="no go command: a bot in another language is not tried")
 
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("go") / "bot"
-    modules = subprocess.run([str(GO), "mod", "download"], cwd=SOURCES, capture_output=True, text=True, check=False)
-    if modules.returncode:
-        pytest.skip(f"the Go modules cannot be had: {modules.stderr.strip()[-200:]}")
-    build = [str(GO), "build", "-mod=readonly", "-buildvcs=false", "-o", str(made), "."]
-    subprocess.run(build, cwd=SOURCES, check=True)
-    return made
+    return go_program("go_bot", tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,25 +10,14 @@ from typing import Any
 import pytest
 
 from tests.vectors import make_tlog
+from tests.vectors.go_programs import go_program, needs_go
 
-GO = shutil.which("go")
-SOURCES = Path(__file__).with_name("go_verifier")
-
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.skipif(GO is None, reason="no go command: other implementations' judgement is not asked"),
-]
+pytestmark = [pytest.mark.integration, needs_go]
 
 
 @pytest.fixture(scope="module")
 def verifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    program = tmp_path_factory.mktemp("go") / "verifier"
-    modules = subprocess.run([str(GO), "mod", "download"], cwd=SOURCES, capture_output=True, text=True, check=False)
-    if modules.returncode:
-        pytest.skip(f"the Go modules cannot be had: {modules.stderr.strip()[-200:]}")
-    build = [str(GO), "build", "-mod=readonly", "-buildvcs=false", "-o", str(program), "."]
-    subprocess.run(build, cwd=SOURCES, check=True)
-    return program
+    return go_program("go_verifier", tmp_path_factory)
 
 
 def _judge(verifier: Path, document: dict[str, Any]) -> list[dict[str, Any]]:
