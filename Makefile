@@ -16,8 +16,7 @@ setup: .venv/.ready ## Install everything: Python packages, the broker's jars
 
 .portcullis/uv/bin/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'Portcullis needs Python 3.11 or later' >&2; exit 1; }
-	@$(PYTHON) -m venv .portcullis/uv
-	@.portcullis/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action ignore --upgrade --target .portcullis/uv uv
 
 .venv/.ready: uv.lock pyproject.toml infra/kafka/pom.xml
 	@if [ ! -x "$(UV)" ]; then $(MAKE) --no-print-directory .portcullis/uv/bin/uv; fi
