@@ -25,6 +25,7 @@ from streams.sim.markets import markets_of
 from streams.sim.oracle_history import History
 from streams.sim.signing import Keyring, to_wire
 from streams.sim.venue import PaperVenue
+from streams.venue.cancels import Place
 from streams.wire import devpki
 from streams.wire.commands import Action, Command, Scope, sign_command
 from streams.wire.decisions import decode_verdict
@@ -193,11 +194,12 @@ class World:
                 for message in messages:
                     self.produce(Topic(topic), message.key, message.value, message.headers, partition=number)
                     if topic == Topic.ORDERS_APPROVED:
-                        self._fill(message.value or b"")
+                        self._fill(message.value or b"", number)
 
-    def _fill(self, approved: bytes) -> None:
-        order = decode_order_body(decode_verdict(approved).order)
-        for report in self.venue.on_approved(order, self.now_us):
+    def _fill(self, approved: bytes, partition: int) -> None:
+        verdict = decode_verdict(approved)
+        order, place = decode_order_body(verdict.order), Place(partition, verdict.log_index)
+        for report in self.venue.on_approved(order, place, self.now_us):
             self.produce(Topic.TRADES_EXECUTED, report.agent_id.encode(), encode_execution_report(report))
 
     def run(self, orders: int, *, seed: int = 1, gap_us: int = 2_000, batch: int = 40) -> None:

@@ -12,7 +12,7 @@ from streams.core.reasons import Reason
 from streams.names import Topic
 from streams.wire.avro import DecodeError, Schema, decode, encode
 from streams.wire.commands import Scope
-from streams.wire.headers import cloud_event
+from streams.wire.headers import SEQUENCE, cloud_event
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -186,6 +186,8 @@ class BreakersAgent:
             },
         )
         headers = cloud_event("portcullis.mass-cancel", f"/lanes/{lane.partition}", mass_cancel_id)
+        # An approval that the lane logged before may reach the venue after this.
+        headers = (*headers, (SEQUENCE, str(lane.journal.next_index).encode()))
         lane.outputs.send(lane.services.topic(Topic.VENUE_COMMANDS), agent_id.encode(), value, headers)
 
 

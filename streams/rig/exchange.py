@@ -15,9 +15,9 @@ from streams.kafka.producing import Sender
 from streams.kafka.reading import partitions_of, read_all, reader, stored
 from streams.names import Topic
 from streams.rig.background import Background
-from streams.sim.venue import MassCancelScope, PaperVenue
+from streams.sim.venue import PaperVenue
 from streams.venue.approval import ApprovalRefusedError, ApprovalVerifier
-from streams.wire.avro import Schema, decode
+from streams.venue.cancels import MassCancel, Place
 from streams.wire.executions import decode_execution_report, encode_execution_report
 from streams.wire.messages import encode_reference_price
 
@@ -132,9 +132,8 @@ class Exchange:
     def _take(self, record: Stored) -> None:
         with self._lock:
             if record.topic == self._topic(Topic.VENUE_COMMANDS):
-                command = decode(Schema.MASS_CANCEL, record.value)
-                scope = MassCancelScope(command["scope"])
-                self._send(self._venue.mass_cancel(scope, command["target"], now_us()))
+                cancel = MassCancel.of(record.value, record.headers, record.partition)
+                self._send(self._venue.mass_cancel(cancel, now_us()))
                 return
             self._approvals += 1
             try:
@@ -142,7 +141,8 @@ class Exchange:
             except ApprovalRefusedError as error:
                 self.refused.append(f"{record.topic}-{record.partition}@{record.offset}: {error}")
                 return
-            self._send(self._venue.on_approved(approved.order, now_us()))
+            place = Place(record.partition, approved.inclusion.index)
+            self._send(self._venue.on_approved(approved.order, place, now_us()))
 
     def _send(self, reports: Iterable[ExecutionReport]) -> None:
         for report in reports:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from streams.sim.tape import Tick
+    from streams.venue.cancels import Place
 
 DEPTH_TICKS: Final = 100
 _MARKET_BID_E13: Final = 10**40
@@ -24,6 +25,7 @@ class Working:
 
     order: Order
     order_id: str
+    place: Place
     cum_qty_e17: int = 0
     reports: int = 0
     open: bool = True

@@ -3,34 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from enum import StrEnum, unique
 from typing import TYPE_CHECKING, Final
 
 from streams.core.executions import ExecType, ExecutionReport
 from streams.core.orders import MsgType, Order, TimeInForce
 from streams.sim.book import Book, Working
 from streams.sim.markets import VENUE_MIC
+from streams.venue.cancels import MassCancels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from streams.sim.tape import Tick
+    from streams.venue.cancels import MassCancel, Place
 
 _DAY_US: Final = 86_400_000_000
 _COUNTERPARTY: Final = "TAPE"
 _AT_ONCE: Final = (TimeInForce.IMMEDIATE_OR_CANCEL, TimeInForce.FILL_OR_KILL)
-
-
-@unique
-class MassCancelScope(StrEnum):
-    """FIX MassActionScope(1374)."""
-
-    BOT = "BOT"
-    MARKET = "MARKET"
-    OPERATOR = "OPERATOR"
-    ALL = "ALL"
-
-
 _Key = tuple[str, str]
 
 
@@ -43,7 +32,7 @@ class PaperVenue:
 
     def __init__(self, mic: str = VENUE_MIC, operators: Mapping[str, str] | None = None) -> None:
         self._mic = mic
-        self._operators = operators or {}
+        self._cancels = MassCancels(operators or {})
         self._books: dict[str, Book] = {}
         self._seen: set[_Key] = set()
         self._open: dict[_Key, Working] = {}
@@ -81,8 +70,8 @@ class PaperVenue:
         reports += [self._fill(working, qty, price, now_us) for working, qty, price in book.reached_by(tick)]
         return tuple(reports)
 
-    def on_approved(self, order: Order, now_us: int) -> tuple[ExecutionReport, ...]:
-        """Act on an approved message; nothing where it was acted on before."""
+    def on_approved(self, order: Order, place: Place, now_us: int) -> tuple[ExecutionReport, ...]:
+        """Act on a message whose approval is the leaf at a place; nothing where it was acted on before."""
         key = order.agent_id, order.cl_ord_id
         if key in self._seen:
             return ()
@@ -90,7 +79,8 @@ class PaperVenue:
         earlier, reports = self._recalled.pop(key, (None, 0))
         if earlier is not None and earlier.exec_type is not ExecType.PARTIAL_FILL:
             return ()
-        working = Working(order, self._identifier(order, "order"), earlier.cum_qty_e17 if earlier else 0, reports)
+        traded_e17 = earlier.cum_qty_e17 if earlier else 0
+        working = Working(order, self._identifier(order, "order"), place, traded_e17, reports)
         if order.msg_type is MsgType.NEW_ORDER_SINGLE:
             return tuple(self._enter(working, now_us))
         cancelled = self._cancel_original(order, now_us)
@@ -100,15 +90,10 @@ class PaperVenue:
             return tuple(cancelled)
         return (*cancelled, *self._enter(working, now_us))
 
-    def mass_cancel(self, scope: MassCancelScope, target: str, now_us: int) -> tuple[ExecutionReport, ...]:
-        """Cancel every open order in the scope. Source: FIX MassActionType(1373) 3."""
-        in_scope: dict[MassCancelScope, Callable[[Order], bool]] = {
-            MassCancelScope.BOT: lambda order: order.agent_id == target,
-            MassCancelScope.MARKET: lambda order: order.symbol == target,
-            MassCancelScope.OPERATOR: lambda order: self._operators.get(order.agent_id, target) == target,
-            MassCancelScope.ALL: lambda _order: True,
-        }
-        hit = [working for working in self._open.values() if in_scope[scope](working.order)]
+    def mass_cancel(self, cancel: MassCancel, now_us: int) -> tuple[ExecutionReport, ...]:
+        """Cancel every open order in the scope, and those still to come. Source: FIX MassActionType(1373) 3."""
+        self._cancels.take(cancel)
+        hit = [w for w in self._open.values() if self._cancels.reaches(cancel, w.order, w.place)]
         return tuple(self._close(working, ExecType.CANCELED, now_us) for working in hit)
 
     def _enter(self, working: Working, now_us: int) -> list[ExecutionReport]:
@@ -116,6 +101,8 @@ class PaperVenue:
         book = self._books.get(order.symbol)
         if book is None or order.order_qty_e17 <= 0:
             return [self._close(working, ExecType.REJECTED, now_us)]
+        if self._cancels.overtook(order, working.place):
+            return [self._close(working, ExecType.CANCELED, now_us)]
         self._open[order.agent_id, order.cl_ord_id] = working
         done = []
         if working.reports == 0 and book.is_marketable(order):  # else it had its turn before the restart

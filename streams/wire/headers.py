@@ -17,6 +17,8 @@ AUDIT_HEAD: Final = "audit-head"
 TRACEPARENT: Final = "traceparent"
 DEAD_LETTER_REASON: Final = "dead-letter-reason"
 DEAD_LETTER_TEXT: Final = "dead-letter-text"
+# CloudEvents' extension: how far the source's log was. Source: CloudEvents extensions, sequence.
+SEQUENCE: Final = "ce_sequence"
 SOURCE_TOPIC: Final = "source-topic"
 SOURCE_OFFSET: Final = "source-offset"
 

@@ -22,6 +22,7 @@ from streams.sim.fleet import Habit, fleet
 from streams.sim.oracle import judge
 from streams.sim.signing import to_wire
 from streams.venue.approval import ApprovalRefusedError, ApprovalVerifier
+from streams.venue.cancels import MassCancel, Place
 from streams.wire import devpki
 from streams.wire.avro import Schema, decode
 from streams.wire.commands import Action, Command, Scope, sign_command
@@ -253,8 +254,12 @@ def test_a_kill_stops_and_only_somebody_else_releases(world: World) -> None:
     ]
     refused = [event for event in events(world) if event.event_type == "COMMAND_REFUSED"]
     assert [event.details["problem"] for event in refused] == [f"issued_by: somebody else than {PERSON} must release"]
-    cancels = [decode(Schema.MASS_CANCEL, r.value or b"") for r in world.records if r.topic == Topic.VENUE_COMMANDS]
-    assert [(c["scope"], c["target"]) for c in cancels] == [("BOT", bot)]
+    (told,) = (r for r in world.records if r.topic == Topic.VENUE_COMMANDS)
+    cancel = MassCancel.of(told.value or b"", told.headers, told.partition)
+    before, _, _, after = (verdict.log_index for verdict in verdicts(world))
+    assert cancel.place is not None
+    assert before < cancel.place.log_index <= after
+    assert cancel == MassCancel(Scope.BOT, bot, Place(world.partition(bot), cancel.place.log_index))
 
 
 @pytest.mark.parametrize(
@@ -375,7 +380,7 @@ def _report(verdict: Verdict, order: Any, **changes: Any) -> ExecutionReport:
 def test_an_execution_that_does_not_fit_is_found_logged_and_told(
     world: World, changes: dict[str, Any], finding: Finding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(world, "_fill", lambda _approved: None)
+    monkeypatch.setattr(world, "_fill", lambda _approved, _lane: None)
     _order(world, GOOD[0].agent_id)
     verdict = verdicts(world)[-1]
     report = _report(verdict, decode_order_body(verdict.order), **changes)

@@ -11,13 +11,17 @@ from streams.sim.book import DEPTH_TICKS
 from streams.sim.bots import plan
 from streams.sim.fleet import GOOD_HABITS, fleet
 from streams.sim.tape import Tick
-from streams.sim.venue import MassCancelScope, PaperVenue
+from streams.sim.venue import PaperVenue
+from streams.venue.cancels import MassCancel, Place
+from streams.wire.avro import Schema, encode
+from streams.wire.commands import Scope
 from streams.wire.executions import decode_execution_report, encode_execution_report
 from tests.ticks import bundled_ticks
 
 UNIT = 10**17
 EUR = 10**13
 NOW = 1_770_000_000_000_000
+AT = Place(0, 50)
 DAY_US = 86_400_000_000
 GTC, DAY = TimeInForce.GOOD_TILL_CANCEL, TimeInForce.DAY
 IOC, FOK = TimeInForce.IMMEDIATE_OR_CANCEL, TimeInForce.FILL_OR_KILL
@@ -62,7 +66,7 @@ def brief(reports: tuple[ExecutionReport, ...]) -> list[tuple[str, str, int, int
 @pytest.mark.parametrize("tif", list(TimeInForce))
 @pytest.mark.parametrize(("price", "side"), [(None, Side.BUY), (105, Side.BUY), (100, Side.BUY), (95, Side.SELL)])
 def test_what_is_marketable_fills_at_the_last_price(price: int | None, side: Side, tif: TimeInForce) -> None:
-    reports = venue(99, 100).on_approved(order("1", 5, price, tif, side), NOW)
+    reports = venue(99, 100).on_approved(order("1", 5, price, tif, side), AT, NOW)
     assert brief(reports) == [("1", "FILL", 5, 100, 5, 0)]
     assert reports[0].counterparty == "TAPE"
     assert reports[0].transact_time_us == NOW
@@ -70,7 +74,7 @@ def test_what_is_marketable_fills_at_the_last_price(price: int | None, side: Sid
 
 def test_a_large_order_fills_in_parts_from_the_depth_of_the_tape() -> None:
     made = venue(100, 100)  # depth 20
-    assert brief(made.on_approved(order("1", 25, 100), NOW)) == [("1", "PARTIAL_FILL", 20, 100, 20, 5)]
+    assert brief(made.on_approved(order("1", 25, 100), AT, NOW)) == [("1", "PARTIAL_FILL", 20, 100, 20, 5)]
     assert made.on_tick(tick(101), NOW) == ()
     assert brief(made.on_tick(tick(100, 2), NOW)) == [("1", "PARTIAL_FILL", 2, 100, 22, 3)]
     assert brief(made.on_tick(tick(90, 50), NOW)) == [("1", "FILL", 3, 100, 25, 0)]
@@ -79,28 +83,28 @@ def test_a_large_order_fills_in_parts_from_the_depth_of_the_tape() -> None:
 
 def test_depth_is_shared_until_the_next_trade() -> None:
     made = venue(100)
-    assert brief(made.on_approved(order("1", 8, tif=IOC), NOW)) == [("1", "FILL", 8, 100, 8, 0)]
-    assert brief(made.on_approved(order("2", 8, tif=IOC), NOW)) == [
+    assert brief(made.on_approved(order("1", 8, tif=IOC), AT, NOW)) == [("1", "FILL", 8, 100, 8, 0)]
+    assert brief(made.on_approved(order("2", 8, tif=IOC), AT, NOW)) == [
         ("2", "PARTIAL_FILL", 2, 100, 2, 6),
         ("2", "EXPIRED", 0, 0, 2, 0),
     ]
     for _ in range(DEPTH_TICKS + 5):
         made.on_tick(tick(100), NOW)
-    assert brief(made.on_approved(order("3", 10 * DEPTH_TICKS + 1, tif=IOC), NOW))[0][2] == 10 * DEPTH_TICKS
+    assert brief(made.on_approved(order("3", 10 * DEPTH_TICKS + 1, tif=IOC), AT, NOW))[0][2] == 10 * DEPTH_TICKS
 
 
 def test_fill_or_kill_fills_whole_or_not_at_all() -> None:
     made = venue(100)
-    assert brief(made.on_approved(order("1", 11, 100, FOK), NOW)) == [("1", "EXPIRED", 0, 0, 0, 0)]
-    assert brief(made.on_approved(order("2", 10, 100, FOK), NOW)) == [("2", "FILL", 10, 100, 10, 0)]
-    assert brief(made.on_approved(order("3", 1, 99, FOK), NOW)) == [("3", "EXPIRED", 0, 0, 0, 0)]
+    assert brief(made.on_approved(order("1", 11, 100, FOK), AT, NOW)) == [("1", "EXPIRED", 0, 0, 0, 0)]
+    assert brief(made.on_approved(order("2", 10, 100, FOK), AT, NOW)) == [("2", "FILL", 10, 100, 10, 0)]
+    assert brief(made.on_approved(order("3", 1, 99, FOK), AT, NOW)) == [("3", "EXPIRED", 0, 0, 0, 0)]
 
 
 def test_resting_orders_fill_by_price_then_time_when_the_tape_reaches_them() -> None:
     made = venue(100)
     for name, price in (("low", 97), ("first", 98), ("second", 98)):
-        assert made.on_approved(order(name, 4, price), NOW) == ()
-    assert made.on_approved(order("ask", 4, 103, DAY, Side.SELL), NOW) == ()
+        assert made.on_approved(order(name, 4, price), AT, NOW) == ()
+    assert made.on_approved(order("ask", 4, 103, DAY, Side.SELL), AT, NOW) == ()
     assert made.open_orders == 4
     assert brief(made.on_tick(tick(98, 6), NOW)) == [
         ("first", "FILL", 4, 98, 4, 0),
@@ -112,69 +116,114 @@ def test_resting_orders_fill_by_price_then_time_when_the_tape_reaches_them() -> 
 
 def test_a_market_order_that_exhausts_the_depth_trades_on_with_the_tape() -> None:
     made = venue(100)
-    made.on_approved(order("1", 15, tif=DAY, side=Side.SELL), NOW)
+    made.on_approved(order("1", 15, tif=DAY, side=Side.SELL), AT, NOW)
     assert brief(made.on_tick(tick(120, 3), NOW)) == [("1", "PARTIAL_FILL", 3, 120, 13, 2)]
     assert brief(made.on_tick(tick(80, 9), NOW)) == [("1", "FILL", 2, 80, 15, 0)]
 
 
 def test_cancel_and_replace() -> None:
     made = venue(100)
-    made.on_approved(order("1", 4, 98), NOW)
-    assert brief(made.on_approved(cancel("2", "1"), NOW)) == [("1", "CANCELED", 0, 0, 0, 0)]
-    assert brief(made.on_approved(cancel("3", "1"), NOW)) == [("3", "REJECTED", 0, 0, 0, 0)]
-    assert brief(made.on_approved(cancel("4", "never"), NOW)) == [("4", "REJECTED", 0, 0, 0, 0)]
-    made.on_approved(order("5", 4, 98), NOW)
+    made.on_approved(order("1", 4, 98), AT, NOW)
+    assert brief(made.on_approved(cancel("2", "1"), AT, NOW)) == [("1", "CANCELED", 0, 0, 0, 0)]
+    assert brief(made.on_approved(cancel("3", "1"), AT, NOW)) == [("3", "REJECTED", 0, 0, 0, 0)]
+    assert brief(made.on_approved(cancel("4", "never"), AT, NOW)) == [("4", "REJECTED", 0, 0, 0, 0)]
+    made.on_approved(order("5", 4, 98), AT, NOW)
     change = replace(order("6", 3, 101), msg_type=MsgType.ORDER_CANCEL_REPLACE_REQUEST, orig_cl_ord_id="5")
-    assert brief(made.on_approved(change, NOW)) == [("5", "CANCELED", 0, 0, 0, 0), ("6", "FILL", 3, 100, 3, 0)]
+    assert brief(made.on_approved(change, AT, NOW)) == [("5", "CANCELED", 0, 0, 0, 0), ("6", "FILL", 3, 100, 3, 0)]
     late = replace(change, cl_ord_id="7")
-    assert brief(made.on_approved(late, NOW)) == [("7", "REJECTED", 0, 0, 0, 0)]
+    assert brief(made.on_approved(late, AT, NOW)) == [("7", "REJECTED", 0, 0, 0, 0)]
     assert made.on_tick(tick(1, 100), NOW) == ()
 
 
 def test_another_bots_order_cannot_be_cancelled() -> None:
     made = venue(100)
-    made.on_approved(order("1", 4, 98), NOW)
-    assert brief(made.on_approved(replace(cancel("2", "1"), agent_id="b"), NOW)) == [("2", "REJECTED", 0, 0, 0, 0)]
+    made.on_approved(order("1", 4, 98), AT, NOW)
+    assert brief(made.on_approved(replace(cancel("2", "1"), agent_id="b"), AT, NOW)) == [("2", "REJECTED", 0, 0, 0, 0)]
 
 
 @pytest.mark.parametrize(
     ("scope", "target", "left"),
     [
-        (MassCancelScope.BOT, "a", {"b", "c"}),
-        (MassCancelScope.MARKET, "ETH_USDT", {"a", "c"}),
-        (MassCancelScope.OPERATOR, "acme", {"b"}),  # c's operator is not known: it is cancelled too
-        (MassCancelScope.ALL, "", set()),
+        (Scope.BOT, "a", {"b", "c"}),
+        (Scope.MARKET, "ETH_USDT", {"a", "c"}),
+        (Scope.OPERATOR, "acme", {"b"}),  # c's operator is not known: it is cancelled too
+        (Scope.ALL, "", set()),
     ],
 )
-def test_mass_cancel(scope: MassCancelScope, target: str, left: set[str]) -> None:
+def test_mass_cancel(scope: Scope, target: str, left: set[str]) -> None:
     made = venue(100)
     made.on_tick(tick(100, symbol="ETH_USDT"), NOW)
     for agent, symbol in (("a", "BTC_USDT"), ("b", "ETH_USDT"), ("c", "BTC_USDT")):
-        made.on_approved(replace(order("1", 4, 98), agent_id=agent, symbol=symbol), NOW)
-    reports = made.mass_cancel(scope, target, NOW + 5)
+        made.on_approved(replace(order("1", 4, 98), agent_id=agent, symbol=symbol), AT, NOW)
+    reports = made.mass_cancel(MassCancel(scope, target, None), NOW + 5)
     assert {r.exec_type for r in reports} == {ExecType.CANCELED}
     assert {"a", "b", "c"} - {r.agent_id for r in reports} == left
     assert made.open_orders == len(left)
-    assert made.mass_cancel(scope, target, NOW + 5) == ()
+    assert made.mass_cancel(MassCancel(scope, target, None), NOW + 5) == ()
+
+
+@pytest.mark.parametrize(
+    ("scope", "target"), [(Scope.BOT, "a"), (Scope.MARKET, "BTC_USDT"), (Scope.OPERATOR, "acme"), (Scope.ALL, "")]
+)
+def test_a_mass_cancel_is_also_for_what_it_overtook_and_never_for_what_was_approved_after_it(
+    scope: Scope, target: str
+) -> None:
+    made = venue(100)
+    made.on_approved(order("here", 4, 98), Place(0, 48), NOW)
+    made.on_approved(order("newer", 4, 98), Place(0, 50), NOW)  # as after a restart, when all comes again
+    reports = made.mass_cancel(MassCancel(scope, target, Place(0, 50)), NOW)
+    assert brief(reports) == [("here", "CANCELED", 0, 0, 0, 0)]
+    late = order("late", 4, 100)
+    assert brief(made.on_approved(late, Place(0, 49), NOW)) == [("late", "CANCELED", 0, 0, 0, 0)]
+    assert brief(made.on_approved(replace(late, cl_ord_id="next"), Place(0, 51), NOW))[0][1] == "FILL"
+    assert made.on_approved(replace(late, cl_ord_id="lane", price_e13=98 * EUR), Place(1, 3), NOW) == ()
+    assert made.open_ids == {("a", "newer"), ("a", "lane")}
+
+
+def test_what_is_not_in_its_scope_a_mass_cancel_does_not_overtake() -> None:
+    made = venue(100)
+    for scope, target in ((Scope.BOT, "b"), (Scope.MARKET, "ETH_USDT"), (Scope.OPERATOR, "borealis")):
+        made.mass_cancel(MassCancel(scope, target, Place(0, 50)), NOW)
+    assert made.on_approved(order("1", 4, 98), Place(0, 49), NOW) == ()
+    unknown = replace(order("1", 4, 98), agent_id="c")  # whose operator is not known, so that it may be any
+    assert brief(made.on_approved(unknown, Place(0, 49), NOW)) == [("1", "CANCELED", 0, 0, 0, 0)]
+
+
+def test_a_request_to_cancel_holds_though_a_mass_cancel_overtook_it() -> None:
+    made = venue(100)
+    made.on_approved(order("1", 4, 98), Place(0, 51), NOW)
+    made.mass_cancel(MassCancel(Scope.BOT, "a", Place(0, 50)), NOW)
+    assert brief(made.on_approved(cancel("2", "1"), Place(0, 49), NOW)) == [("1", "CANCELED", 0, 0, 0, 0)]
+
+
+@pytest.mark.parametrize("headers", [(), (("ce_sequence", b"-1"),), (("ce_sequence", b"9" * 19),)])
+def test_a_mass_cancel_without_its_place_is_for_all_that_is_open(headers: tuple[tuple[str, bytes], ...]) -> None:
+    fields = {"mass_cancel_id": "1", "scope": "BOT", "target": "a", "agent_id": "a", "reason": "KILL", "issued_by": "x"}
+    value = encode(Schema.MASS_CANCEL, {**fields, "event_time": NOW})
+    assert MassCancel.of(value, (("ce_sequence", b"7"),), 3) == MassCancel(Scope.BOT, "a", Place(3, 7))
+    made = venue(100)
+    made.on_approved(order("1", 4, 98), AT, NOW)
+    assert brief(made.mass_cancel(MassCancel.of(value, headers, 0), NOW)) == [("1", "CANCELED", 0, 0, 0, 0)]
+    assert made.on_approved(order("2", 4, 98), AT, NOW) == ()
 
 
 def test_day_orders_expire_with_the_utc_day() -> None:
     made = venue(100)
-    made.on_approved(order("day", 4, 98, DAY), NOW)
-    made.on_approved(order("gtc", 4, 98, GTC), NOW)
+    made.on_approved(order("day", 4, 98, DAY), AT, NOW)
+    made.on_approved(order("gtc", 4, 98, GTC), AT, NOW)
     assert made.on_tick(tick(100), NOW + 1) == ()
     assert brief(made.on_tick(tick(98), NOW + DAY_US)) == [("day", "EXPIRED", 0, 0, 0, 0), ("gtc", "FILL", 4, 98, 4, 0)]
 
 
 def test_without_a_price_the_venue_rejects() -> None:
-    assert brief(venue().on_approved(order("1", 4), NOW)) == [("1", "REJECTED", 0, 0, 0, 0)]
+    assert brief(venue().on_approved(order("1", 4), AT, NOW)) == [("1", "REJECTED", 0, 0, 0, 0)]
 
 
 def test_an_approval_that_comes_again_changes_nothing() -> None:
     made = venue(100)
     for approved in (order("1", 5), order("2", 5, 98), cancel("3", "2"), cancel("4", "gone")):
-        made.on_approved(approved, NOW)
-        assert made.on_approved(approved, NOW + 1) == ()
+        made.on_approved(approved, AT, NOW)
+        assert made.on_approved(approved, AT, NOW + 1) == ()
 
 
 def test_after_a_restart_what_was_reported_is_not_done_again() -> None:
@@ -188,11 +237,11 @@ def test_after_a_restart_what_was_reported_is_not_done_again() -> None:
         cancel("vain", "never"),
         order("late", 9, 97, IOC),
     ]
-    reports = [r for message in approved for r in made.on_approved(message, NOW)]
+    reports = [r for message in approved for r in made.on_approved(message, AT, NOW)]
     again = venue(100)
     for report in reports:
         again.recall(decode_execution_report(encode_execution_report(report)))
-    assert [r for message in approved for r in again.on_approved(message, NOW)] == []
+    assert [r for message in approved for r in again.on_approved(message, AT, NOW)] == []
     assert brief(again.on_tick(tick(98, 50), NOW)) == [("part", "FILL", 2, 100, 7, 0), ("resting", "FILL", 5, 98, 5, 0)]
     everything = reports + list(again.on_tick(tick(98, 50), NOW))
     assert len({r.exec_id for r in everything}) == len(everything)
@@ -208,7 +257,7 @@ def run(seed: int, restart_share: float = 0.0) -> list[ExecutionReport]:
             seen += 1
             log += made.on_tick(ticks[seen], NOW + seen)
         approved.append(message.order)
-        log += made.on_approved(message.order, NOW + seen)
+        log += made.on_approved(message.order, AT, NOW + seen)
         if rng.random() < restart_share:
             made = PaperVenue()
             for report in log:
@@ -216,7 +265,7 @@ def run(seed: int, restart_share: float = 0.0) -> list[ExecutionReport]:
             for earlier in ticks[: seen + 1]:
                 made.on_tick(earlier, NOW + seen)
             for sent in approved:
-                log += made.on_approved(sent, NOW + seen)
+                log += made.on_approved(sent, AT, NOW + seen)
     return log
 
 
