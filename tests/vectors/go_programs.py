@@ -16,7 +16,7 @@ needs_go = pytest.mark.skipif(GO is None, reason="no go command: other implement
 
 # They run for seconds: what the compiler would improve, and its collector and the C compiler, cost more than they save.
 _QUICK = {"CGO_ENABLED": "0", "GOGC": "off"}
-_BUILD = ("build", "-mod=readonly", "-buildvcs=false", "-gcflags=all=-N -l", "-ldflags=-s -w")
+_BUILD = ("build", "-mod=readonly", "-buildvcs=false", "-gcflags=all=-N -l -dwarf=false", "-ldflags=-s -w")
 
 
 def go_program(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
