@@ -241,4 +241,6 @@ class TransactionWriter:
             return ExitCode.UNCERTAIN_COMMIT
         if isinstance(error, TimeoutError):
             return ExitCode.TRANSACTION_TIMEOUT
-        return ExitCode.BATCH_REFUSED if isinstance(error, BrokerResponseError) else ExitCode.LANE_FAILURE
+        # What a request of the sender's own was answered, aiokafka wraps.
+        refused = isinstance(error, BrokerResponseError) or isinstance(error.__cause__, BrokerResponseError)
+        return ExitCode.BATCH_REFUSED if refused else ExitCode.LANE_FAILURE

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, cast
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, NodeNotReadyError, for_code
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, NodeNotReadyError, UnknownError, for_code
 
 from streams.engine import takeover, transactions
 from streams.engine.application import Message
@@ -212,6 +212,32 @@ def test_a_commit_without_answer_fails_all_lanes_in_it(monkeypatch: pytest.Monke
         producer.error = RuntimeError("no answer")
         failed = await asyncio.gather(*(decide(made, number, 0) for number in range(2)), return_exceptions=True)
         assert [cast("EngineError", error).code for error in failed] == [ExitCode.UNCERTAIN_COMMIT] * 2
+        await made.close()
+
+    run()
+
+
+@pytest.mark.parametrize(
+    ("cause", "code"),
+    [
+        # A broker that is ill: seen after one was killed on a busy machine and came back.
+        (UnknownError(), ExitCode.BATCH_REFUSED),
+        (GroupAuthorizationFailedError(), ExitCode.BATCH_REFUSED),
+        (RuntimeError(), ExitCode.LANE_FAILURE),
+    ],
+)
+def test_offsets_that_the_broker_refuses_are_no_bug_of_the_lane(
+    monkeypatch: pytest.MonkeyPatch, cause: Exception, code: ExitCode
+) -> None:
+    async def refused(_: Producer, __: object, ___: str) -> None:
+        raise KafkaError("Unexpected error during batch delivery") from cause
+
+    @asynchronous
+    async def run() -> None:
+        made, _, _ = await writer(monkeypatch)
+        monkeypatch.setattr(Producer, "send_offsets_to_transaction", refused)
+        (failed,) = await asyncio.gather(decide(made, 0, 0), return_exceptions=True)
+        assert cast("EngineError", failed).code is code
         await made.close()
 
     run()
