@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _TOGETHER_S = 0.01  # how long a lane that has decided waits at most for others that still do
 _BUSY_S = 0.5  # transactions that follow each other within this are worth one begun ahead
 _IDLE_S = 5.0  # after which a transaction begun ahead is ended unused
-_ABORT_TIMEOUT_S = 1.0
+_CLOSE_TIMEOUT_S = 1.0
 _FENCED = (ProducerFenced, InvalidProducerEpoch)
 
 
@@ -105,10 +105,12 @@ class TransactionWriter:
             self._idle_timer.cancel()
         producers, self._producers = self._producers, []
         for producer in producers:
+            # Where the broker is away, aiokafka would wait until it is back.
             if producer._txn_manager.is_in_transaction():
                 with contextlib.suppress(KafkaError, TimeoutError):
-                    await asyncio.wait_for(producer.abort_transaction(), _ABORT_TIMEOUT_S)
-            await producer.stop()
+                    await asyncio.wait_for(producer.abort_transaction(), _CLOSE_TIMEOUT_S)
+            with contextlib.suppress(KafkaError, TimeoutError):
+                await asyncio.wait_for(producer.stop(), _CLOSE_TIMEOUT_S)
 
     @contextlib.contextmanager
     def deciding(self) -> Iterator[None]:

@@ -243,6 +243,23 @@ def test_offsets_that_the_broker_refuses_are_no_bug_of_the_lane(
     run()
 
 
+def test_closing_does_not_wait_for_a_broker_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def endless(_: Producer) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    @asynchronous
+    async def run() -> None:
+        made, producers, _ = await writer(monkeypatch)
+        for producer in producers:
+            producer._txn_manager.begin_transaction()
+        monkeypatch.setattr(transactions, "_CLOSE_TIMEOUT_S", 0.01)
+        monkeypatch.setattr(Producer, "stop", endless)
+        monkeypatch.setattr(Producer, "abort_transaction", endless)
+        await asyncio.wait_for(made.close(), 10)
+
+    run()
+
+
 def test_a_share_without_an_offset_would_not_be_fenced() -> None:
     with pytest.raises(ValueError, match="partition 3: a transaction needs an offset"):
         Share(3, {"out": []}, {}, 1)
