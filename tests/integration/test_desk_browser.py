@@ -329,10 +329,13 @@ def test_an_orders_life_is_told_with_a_proof_that_was_verified(live: Live) -> No
 
 def test_a_worker_that_is_gone_is_told_and_its_return_too(live: Live) -> None:
     page = live.page("viewer@acme")
+    where = "document.querySelector('#scroller').getBoundingClientRect().toJSON()"
+    before = page.evaluate(where)
     live.running.worker.kill()
     try:
         page.get_by_text("No decision for").wait_for()
         assert page.evaluate("document.body.classList.contains('stale')")
+        assert page.evaluate(where) == before  # nothing moves under the pointer of who is about to press it
     finally:
         live.running.worker.start()
     page.wait_for_selector("#banner", state="hidden", timeout=4 * WAIT_MS)
