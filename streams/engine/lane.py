@@ -142,6 +142,7 @@ class Lane:
         if batch.more:
             loop.call_at(self._more_until_s, self._arrived.set)
         elif batch.tp.topic in self._context.topics.patient and not waited:
+            # At one time for all lanes: then they share a transaction.
             loop.call_at((loop.time() // _PATIENCE_S + 1) * _PATIENCE_S, self._arrived.set)
         else:
             self._arrived.set()

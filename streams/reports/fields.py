@@ -27,8 +27,6 @@ _PAD: Final = 16
 _CONTINUED: Final = np.uint64(0x8080808080808080)
 _PAYLOAD: Final = np.uint64(0x7F7F7F7F7F7F7F7F)
 _ONE: Final = np.uint64(1)
-_BEFORE: Final = np.array([(1 << 8 * count) - 1 for count in range(8)], np.uint64)
-"""The first bytes of eight, by their number."""
 _WORD_BYTES: Final = 8
 _ONE_BYTE_MAX: Final = 0x7F
 _OF_ONE_BYTE: Final = np.array([byte >> 1 ^ -(byte & 1) for byte in range(256)], np.int64)
@@ -75,13 +73,12 @@ class Found:
 class Values(NamedTuple):
     """Values one after the other, with some bytes more than there are at the end, and where each begins and ends.
 
-    ``high``: of each eight bytes, which are not ASCII; ``beyond``: how many are not before each eight, modulo 256.
+    ``beyond``: how many bytes before each place are not ASCII, modulo 256.
     """
 
     data: bytes
     starts: Any
     ends: Any
-    high: Any
     beyond: Any
 
     @classmethod
@@ -91,12 +88,10 @@ class Values(NamedTuple):
         if sizes.max(initial=0) > _VALUE_BYTES_MAX:
             return cls.of([value if len(value) <= _VALUE_BYTES_MAX else b"" for value in values])
         ends = np.cumsum(sizes)
-        total = int(sizes.sum())
-        data = b"".join((*values, bytes(_PAD + -total % _WORD_BYTES)))
-        high = np.frombuffer(data, "<u8") & _CONTINUED
-        beyond = np.zeros(len(high), np.uint8)
-        np.cumsum(np.bitwise_count(high[:-1]), dtype=np.uint8, out=beyond[1:])
-        return cls(data, ends - sizes, ends, high, beyond)
+        data = b"".join((*values, bytes(_PAD)))
+        beyond = np.zeros(len(data) + 1, np.uint8)
+        np.cumsum(np.frombuffer(data, np.uint8) >> 7, dtype=np.uint8, out=beyond[1:])
+        return cls(data, ends - sizes, ends, beyond)
 
     def some(self, places: Any) -> Values:  # noqa: ANN401 - NumPy's arrays
         """Return the values at these places."""
@@ -150,7 +145,7 @@ class _Walk:
     def __init__(self, finder: FieldFinder, values: Values) -> None:
         self._finder = finder
         data, at = values.data, values.starts
-        self._data, self._high, self._beyond = data, values.high, values.beyond
+        self._data, self._beyond = data, values.beyond
         self._bytes = np.frombuffer(data, np.uint8)
         self._words = np.ndarray((len(data) - 7,), "<u8", data, 0, (1,))
         self._last = len(data) - 8
@@ -278,13 +273,9 @@ class _Walk:
     def _text(self) -> tuple[Any, Any]:
         """Step over a text; one that is not ASCII is left to the decoder, which says whether it is one at all."""
         start, end = self._blob()
-        self.require(self._beyond_at(start) == self._beyond_at(end))
+        last = len(self._data)
+        self.require(self._beyond[np.minimum(start, last)] == self._beyond[np.minimum(end, last)])
         return start, end
-
-    def _beyond_at(self, place: Any) -> Any:  # noqa: ANN401 - NumPy's arrays
-        """Return how many bytes before a place are not ASCII, modulo 256; a text has fewer."""
-        word = np.minimum(place >> 3, len(self._high) - 1)
-        return self._beyond[word] + np.bitwise_count(self._high[word] & _BEFORE[place & 7])
 
     def _blob(self) -> tuple[Any, Any]:
         size = self._number()

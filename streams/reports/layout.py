@@ -163,9 +163,9 @@ def write_item(file: BinaryIO, data: bytes) -> None:
 def unpack_items(data: bytes) -> tuple[list[bytes], int]:
     """Return the whole items that these bytes begin with, and where they end."""
     items, place, end = list[bytes](), 0, len(data)
-    read, add = _LENGTH.unpack_from, items.append
+    read, add = int.from_bytes, items.append
     while (start := place + _LENGTH.size) <= end:
-        next_place = start + read(data, place)[0]
+        next_place = start + read(data[place:start], "big")
         if next_place > end or next_place - start > _LEAF_BYTES_MAX:
             break
         add(data[start:next_place])

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from streams.wire.headers import Header
 
 _INDEX: Final = re.compile(rb"[0-9]{1,18}")
+_Name = tuple[Scope, str]
 
 
 class Place(NamedTuple):
@@ -64,22 +65,26 @@ class MassCancels:
         if cancel.place is None:
             return
         lane, index = cancel.place
-        # An operator's is also that of the bots whose operator is not known.
-        for target in {cancel.target, ""} if cancel.scope is Scope.OPERATOR else {cancel.target}:
-            key = lane, cancel.scope, target
-            self._latest[key] = max(index, self._latest.get(key, 0))
+        for name in _names(cancel):
+            self._latest[lane, *name] = max(index, self._latest.get((lane, *name), 0))
 
     def reaches(self, cancel: MassCancel, order: Order, place: Place) -> bool:
         """Say whether a cancel is for an order: in its scope, and not approved by the same lane after it."""
-        operator = self._operators.get(order.agent_id, cancel.target)
-        named = {Scope.BOT: order.agent_id, Scope.MARKET: order.symbol, Scope.OPERATOR: operator}
-        later = (
-            cancel.place is not None and place.lane == cancel.place.lane and place.log_index >= cancel.place.log_index
-        )
-        return named.get(cancel.scope, cancel.target) == cancel.target and not later
+        at = cancel.place
+        later = at is not None and place.lane == at.lane and place.log_index >= at.log_index
+        return not later and not _names(cancel).isdisjoint(self._named_by(order))
 
     def overtook(self, order: Order, place: Place) -> bool:
         """Say whether an order, which comes now, was approved before a cancel that is for it and was here first."""
+        return any(place.log_index < self._latest.get((place.lane, *name), 0) for name in self._named_by(order))
+
+    def _named_by(self, order: Order) -> tuple[_Name, ...]:
+        """Return by what names cancels are for an order."""
         operator = self._operators.get(order.agent_id, "")
-        named = ((Scope.BOT, order.agent_id), (Scope.MARKET, order.symbol), (Scope.OPERATOR, operator), (Scope.ALL, ""))
-        return any(place.log_index < self._latest.get((place.lane, *name), 0) for name in named)
+        return (Scope.BOT, order.agent_id), (Scope.MARKET, order.symbol), (Scope.OPERATOR, operator), (Scope.ALL, "")
+
+
+def _names(cancel: MassCancel) -> set[_Name]:
+    """Return the names that a cancel is for; an operator's is also for bots whose operator is not known."""
+    targets = {Scope.ALL: {""}, Scope.OPERATOR: {cancel.target, ""}}.get(cancel.scope, {cancel.target})
+    return {(cancel.scope, target) for target in targets}
