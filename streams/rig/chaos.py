@@ -222,15 +222,14 @@ class _Run:
 
     def _end(self) -> None:
         """End the load, let everything be worked through, stop all processes in good order and decide again."""
-        self._load.stop()
-        self._wait_for_answers()
+        self._end_load()
         self._exchange.stop()
         wait_until_settled(self._stage.settings, check=self._ledger.check)
         self._crew.stop_watching()
         for member in self._crew.members.values():
             self._crew.note_stop(member, member.stop())
-        for _ in self._until("records that the ledger has not read"):
-            if self._is_read():
+        for _ in self._until("checkpoints that the ledger has not read"):
+            if self._is_proven():
                 break
         self._ledger.stop()
         self._tell("The oracle decides every message again ...")
@@ -242,14 +241,19 @@ class _Run:
     def _let_end_what_is_on_its_way(self) -> None:
         """Send no more, and wait for answers: what has none when a run ends early is not lost for that alone."""
         with suppress(PortcullisError):
-            self._load.stop()
-            self._wait_for_answers()
+            self._end_load()
 
-    def _is_read(self) -> bool:
+    def _end_load(self) -> None:
+        """Send no more; wait until the ledger has read what was sent, and until all of it is answered."""
+        self._load.stop()
+        for _ in self._until("orders that the ledger has not read"):
+            if sum(self._ledger.requested().values()) >= self._load.acknowledged:
+                break
+        self._wait_for_answers()
+
+    def _is_proven(self) -> bool:
         with self._ledger.lock:
-            tally = self._ledger.tally
-            proven = all(log.unproven == 0 for log in tally.logs.values())
-            return proven and tally.requested.total() >= self._load.acknowledged
+            return all(log.unproven == 0 for log in self._ledger.tally.logs.values())
 
     def _reckon(self, warehouse: Client, number: int) -> None:
         result, found = self._result, reckon(self._stage, warehouse, number, self._ledger.kept)
