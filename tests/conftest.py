@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from streams.topics import Topology
 
 _SERVERS = "kafka"
+_FOLDER = "kafka_folder"
 # No test ends this broker, so nothing waits for its session to pass; on a busy machine it must not lose it.
 _PATIENT = {"broker.session.timeout.ms": "60000"}
 _RUNNING = pytest.StashKey[ExitStack]()
@@ -33,7 +34,9 @@ def pytest_configure_node(node: Any) -> None:
         running = config.stash[_RUNNING] = ExitStack()
         folder = running.enter_context(TemporaryDirectory(prefix="kafka-", ignore_cleanup_errors=True))
         config.option.kafka_servers = running.enter_context(kafka_cluster(Path(folder), config=_PATIENT))
+        config.option.kafka_folder = folder
     node.workerinput[_SERVERS] = config.option.kafka_servers
+    node.workerinput[_FOLDER] = config.option.kafka_folder
 
 
 def pytest_collection_finish() -> None:
@@ -49,14 +52,31 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def kafka_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the session's broker, where that is a local one."""
+    shared = getattr(request.config, "workerinput", {}).get(_FOLDER)
+    return Path(shared) if shared else tmp_path_factory.mktemp("kafka")
+
+
+@pytest.fixture(scope="session")
+def kafka(request: pytest.FixtureRequest, kafka_folder: Path) -> Iterator[str]:
     """Yield bootstrap servers: those of KAFKA_BOOTSTRAP_SERVERS, else of one local broker for the whole session."""
     shared = getattr(request.config, "workerinput", {}).get(_SERVERS)
     if shared:
         yield shared
         return
-    with kafka_cluster(tmp_path_factory.mktemp("kafka"), config=_PATIENT) as bootstrap_servers:
+    with kafka_cluster(kafka_folder, config=_PATIENT) as bootstrap_servers:
         yield bootstrap_servers
+
+
+@pytest.fixture(scope="session")
+def kafka_data(kafka: str, kafka_folder: Path) -> Path:
+    """Return the broker's log folder, where the session has a broker of its own; the test is skipped elsewhere."""
+    del kafka
+    data = kafka_folder / "data"
+    if not data.is_dir():
+        pytest.skip("the cluster's log folders are not on this machine")
+    return data
 
 
 @pytest.fixture

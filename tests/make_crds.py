@@ -3,6 +3,8 @@
 A field that no object of ours has is left out, so one that is added or misspelt is unknown until this is run again with
 the operators' own files: python -m tests.make_crds FILE... > tests/vectors/operators.json
 
+For Kubernetes' own objects see tests/make_kubernetes.py.
+
 Made from Strimzi 1.3 (install/cluster-operator/04*-Crd-*.yaml), KEDA after 2.20 and ClickHouse's operator of February
 2026 (both config/crd/bases), all under the Apache License 2.0.
 """
@@ -72,17 +74,22 @@ def cut(schema: Schema, used: list[Any]) -> Schema:
     return kept
 
 
-def made(documents: list[Any]) -> dict[str, Schema]:
-    """Return the cut schemas of all our objects that the operators define."""
-    known = definitions(documents)
+def objects() -> dict[str, list[Any]]:
+    """Return all our objects by apiVersion and kind."""
     ours: dict[str, list[Any]] = {}
     for path in sorted(KUBERNETES.rglob("*.yaml")):
         for resource in yaml.safe_load_all(path.read_text()):
-            name = f"{resource['apiVersion']} {resource['kind']}"
-            if name in known:
-                ours.setdefault(name, []).append(resource)
+            ours.setdefault(f"{resource['apiVersion']} {resource['kind']}", []).append(resource)
+    return ours
+
+
+def made(documents: list[Any]) -> dict[str, Schema]:
+    """Return the cut schemas of all our objects that the operators define."""
+    known = definitions(documents)
     schemas = {}
-    for name, resources in sorted(ours.items()):
+    for name, resources in sorted(objects().items()):
+        if name not in known:
+            continue
         schemas[name] = cut(known[name], resources)
         # What every object has is Kubernetes' own, and the definitions leave it out.
         schemas[name]["properties"]["metadata"] = {"type": "object"}

@@ -22,6 +22,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from confluent_kafka.cimpl import NewTopic
 
 from streams.engine.changelog import changelog_topic, table_and_key
+from streams.engine.exits import ExitCode
 
 ROOT = Path(__file__).parents[2]
 PARTITIONS = 4
@@ -243,6 +244,21 @@ class Rig:
             count, total = totals[key]
             expected[partition, offset] = totals[key] = (count + 1, total + int(value.split(b" ", 1)[0]))
         return expected, {key: b"%d %d" % row for key, row in totals.items()}
+
+
+def exit_code(rig: Rig, worker: Worker) -> int:
+    """Wait until a worker has ended by itself."""
+    assert wait_until(lambda: worker.process.poll() is not None, 30), rig.logs()
+    return worker.process.returncode
+
+
+def goes_on(rig: Rig, decided: int) -> None:
+    """A new worker takes up where the old one ended, and nothing is decided twice or lost."""
+    worker = rig.start_worker("one")
+    rig.orders(range(decided, decided + 100))
+    rig.wait_for_decisions(decided + 100)
+    assert worker.terminate() == ExitCode.STOPPED
+    rig.check_exactly_once(decided + 100)
 
 
 def decision_of(message: Message) -> Decision:

@@ -1,9 +1,7 @@
-"""What ends a worker, what it survives, and what it says."""
+"""What ends a worker, and what it says."""
 
 import asyncio
 import re
-import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,21 +9,14 @@ import pytest
 from confluent_kafka import Producer
 
 from streams.engine.exits import ExitCode
-from streams.local import LocalKafka
-from tests.integration.engine_rig import Rig, Worker, wait_until
+from tests.integration.engine_rig import Rig, Worker, exit_code, goes_on, wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 
 
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
-    with LocalKafka(tmp_path_factory.mktemp("engine-failures")) as broker:
-        yield broker
-
-
 @pytest.fixture
-def rig(broker: LocalKafka, tmp_path: Path) -> Iterator[Rig]:
-    rig = Rig(broker.bootstrap_servers, tmp_path)
+def rig(kafka: str, tmp_path: Path) -> Iterator[Rig]:
+    rig = Rig(kafka, tmp_path)
     yield rig
     rig.close()
 
@@ -37,20 +28,6 @@ def worker(rig: Rig) -> Worker:
     rig.orders(range(100))
     rig.wait_for_decisions(100)
     return worker
-
-
-def exit_code(rig: Rig, worker: Worker) -> int:
-    assert wait_until(lambda: worker.process.poll() is not None, 30), rig.logs()
-    return worker.process.returncode
-
-
-def goes_on(rig: Rig, decided: int) -> None:
-    """A new worker takes up where the old one ended, and nothing is decided twice or lost."""
-    worker = rig.start_worker("one")
-    rig.orders(range(decided, decided + 100))
-    rig.wait_for_decisions(decided + 100)
-    assert worker.terminate() == ExitCode.STOPPED
-    rig.check_exactly_once(decided + 100)
 
 
 def test_fenced_producer_ends_the_worker(rig: Rig, worker: Worker) -> None:
@@ -131,56 +108,10 @@ def test_records_deleted_before_they_were_read_end_the_worker(rig: Rig, worker: 
     assert "were records deleted by age before they were read?" in worker.log.read_text()
 
 
-def test_survives_a_broker_outage(rig: Rig, worker: Worker, broker: LocalKafka) -> None:
-    broker.kill()
-    time.sleep(3)
-    broker.start()
-    rig.orders(range(100, 200))
-    rig.wait_for_decisions(200)
-    assert worker.process.poll() is None
-    assert len(worker.log.read_text().splitlines()) < 100
-    assert worker.terminate() == ExitCode.STOPPED
-    rig.check_exactly_once(200)
-
-
-def test_broker_away_for_longer_than_a_transaction_may_last_ends_the_worker(rig: Rig, broker: LocalKafka) -> None:
-    worker = rig.start_worker("one", transaction_timeout_ms=2_000)
-    rig.orders(range(100))
-    rig.wait_for_decisions(100)
-    worker.process.send_signal(signal.SIGSTOP)
-    rig.orders(range(100, 20_000))
-    worker.process.send_signal(signal.SIGCONT)
-    rig.wait_for_decisions(101)
-    broker.kill()  # in the midst of it
-    assert exit_code(rig, worker) in {ExitCode.TRANSACTION_TIMEOUT, ExitCode.UNCERTAIN_COMMIT}
-    broker.start()
-    goes_on(rig, 20_000)
-
-
-def test_stops_when_asked_though_the_broker_is_away(rig: Rig, worker: Worker, broker: LocalKafka) -> None:
-    broker.kill()
-    begun = time.monotonic()
-    assert worker.terminate() == ExitCode.STOPPED
-    assert time.monotonic() - begun < 10
-    broker.start()
-    goes_on(rig, 100)
-
-
-def test_waits_for_the_broker_at_its_start(rig: Rig, broker: LocalKafka) -> None:
-    broker.kill()
-    worker = rig.start_worker("one")
-    assert wait_until(lambda: "no broker, trying again" in worker.log.read_text(), 30)
-    broker.start()
-    rig.orders(range(100))
-    rig.wait_for_decisions(100)
-    assert worker.terminate() == ExitCode.STOPPED
-    rig.check_exactly_once(100)
-
-
-def test_corrupt_log_ends_the_worker(rig: Rig, worker: Worker, broker: LocalKafka) -> None:
+def test_corrupt_log_ends_the_worker(rig: Rig, worker: Worker, kafka_data: Path) -> None:
     assert worker.terminate() == ExitCode.STOPPED
     rig.orders(range(100, 200))
-    (segment,) = (broker.folder / "data" / f"{rig.prefix}orders-0").glob("*.log")
+    (segment,) = (kafka_data / f"{rig.prefix}orders-0").glob("*.log")
     with segment.open("r+b") as log:
         log.seek(-20, 2)
         log.write(b"\xff")

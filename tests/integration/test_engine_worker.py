@@ -12,21 +12,14 @@ import pytest
 
 from streams.engine.changelog import changelog_topic
 from streams.engine.exits import ExitCode
-from streams.local import LocalKafka
 from tests.integration.engine_rig import PARTITIONS, Rig, batches_of, wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 
 
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
-    with LocalKafka(tmp_path_factory.mktemp("engine")) as broker:
-        yield broker
-
-
 @pytest.fixture
-def rig(broker: LocalKafka, tmp_path: Path) -> Iterator[Rig]:
-    rig = Rig(broker.bootstrap_servers, tmp_path)
+def rig(kafka: str, tmp_path: Path) -> Iterator[Rig]:
+    rig = Rig(kafka, tmp_path)
     yield rig
     rig.close()
 
@@ -53,7 +46,7 @@ class Feeder(threading.Thread):
         return self.sent
 
 
-def test_killed_at_random_moments_each_order_is_decided_once(rig: Rig, broker: LocalKafka) -> None:
+def test_killed_at_random_moments_each_order_is_decided_once(rig: Rig, kafka_data: Path) -> None:
     rng = random.Random(20261)
     worker = rig.start_worker("one", batch_records_max=200)
     rig.orders(range(1))
@@ -73,7 +66,7 @@ def test_killed_at_random_moments_each_order_is_decided_once(rig: Rig, broker: L
     written = {}
     for topic in ("decisions", changelog_topic("totals")):
         for partition in range(PARTITIONS):
-            batches = batches_of(broker.folder / "data", rig.prefix + topic, partition)
+            batches = batches_of(kafka_data, rig.prefix + topic, partition)
             assert batches.other == 0, f"{topic}-{partition} holds batches outside a transaction"
             assert batches.transactional > 0
             written[topic, partition] = batches.commits
@@ -184,11 +177,11 @@ def test_stopped_worker_that_comes_back_is_fenced(rig: Rig) -> None:
     rig.check_exactly_once(sent)
 
 
-def test_transaction_begun_ahead_is_ended_when_no_more_comes(rig: Rig, broker: LocalKafka) -> None:
+def test_transaction_begun_ahead_is_ended_when_no_more_comes(rig: Rig, kafka_data: Path) -> None:
     worker = rig.start_worker("one")
 
     def markers() -> int:
-        return batches_of(broker.folder / "data", f"{rig.prefix}decisions", 0).commits
+        return batches_of(kafka_data, f"{rig.prefix}decisions", 0).commits
 
     for number in range(0, 20, 4):  # one key, one partition
         rig.order(number)

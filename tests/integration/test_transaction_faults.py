@@ -12,13 +12,12 @@ import pytest
 from streams.clock import now_us
 from streams.engine.exits import ExitCode
 from streams.kafka.reading import read_all
-from streams.local import LocalKafka
 from streams.names import Topic
 from streams.rig.exchange import Exchange
 from streams.rig.ledger import Ledger
 from streams.rig.processes import environment
 from streams.rig.settling import wait_until_settled
-from streams.rig.stage import Stage, set_stage
+from streams.rig.stage import Stage, open_stage
 from streams.rig.steady import SteadyLoad
 from streams.settings import Settings
 from streams.sim.fleet import fleet
@@ -92,11 +91,11 @@ class Scene:
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    folder = tmp_path_factory.mktemp("faults")
+def scene(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     ticks = list(read_tape(BUNDLED_TAPE))
-    with LocalKafka(folder / "kafka") as broker:
-        stage = set_stage(folder, Settings(kafka_bootstrap_servers=broker.bootstrap_servers), ticks, fleet(20))
+    with open_stage(
+        tmp_path_factory.mktemp("faults"), Settings(kafka_bootstrap_servers=kafka), ticks, fleet(20)
+    ) as stage:
         exchange = Exchange(stage.settings, stage.markets, stage.verifiers(), stage.operators())
         ledger = Ledger(stage.settings, stage.verifiers())
         load = SteadyLoad(stage, exchange, ticks, seed=13, rate=100)
@@ -150,7 +149,9 @@ def test_afterwards_everything_is_decided_once_and_rightly(scene: Scene) -> None
         assert worker.terminate() == ExitCode.STOPPED
     time.sleep(0.1)
     names = [scene.stage.topic(topic) for topic in Topic]
-    history = History.of(read_all(scene.stage.settings.kafka_bootstrap_servers, names, {}))
+    history = History.of(
+        read_all(scene.stage.settings.kafka_bootstrap_servers, names, {}), prefix=scene.stage.settings.topic_prefix
+    )
     judged = judge(history)
     assert judged.mismatches == ()
     assert judged.approved > 100

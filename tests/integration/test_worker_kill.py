@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,12 +13,11 @@ from streams.audit.verify import verify_log, verify_timed_log
 from streams.clock import now_us
 from streams.engine.changelog import changelog_topic
 from streams.kafka.reading import Stored, read_all
-from streams.local import LocalKafka
 from streams.names import Topic
 from streams.rig.crew import Member
 from streams.rig.exchange import Exchange
 from streams.rig.ledger import Ledger
-from streams.rig.stage import Stage, set_stage
+from streams.rig.stage import Stage, open_stage
 from streams.rig.steady import SteadyLoad
 from streams.settings import Settings
 from streams.sim.fleet import fleet
@@ -45,16 +45,16 @@ ORDER_EVENTS = {"ORDER_APPROVED", "ORDER_REJECTED", "ORDER_DEAD_LETTERED"}
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def stage(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """Yield a stage on which a worker was killed several times, and everything sent was answered."""
-    folder = tmp_path_factory.mktemp("kills")
     ticks = list(read_tape(BUNDLED_TAPE))
-    with LocalKafka(folder / "kafka") as broker:
-        stage = set_stage(folder, Settings(kafka_bootstrap_servers=broker.bootstrap_servers), ticks, fleet(20))
+    with open_stage(
+        tmp_path_factory.mktemp("kills"), Settings(kafka_bootstrap_servers=kafka), ticks, fleet(20)
+    ) as stage:
         exchange = Exchange(stage.settings, stage.markets, stage.verifiers(), stage.operators())
         ledger = Ledger(stage.settings, stage.verifiers())
         load = SteadyLoad(stage, exchange, ticks, seed=11, rate=120)
-        worker = Member("worker-1", "worker", replace(stage.settings, instance_id="worker-1"), folder / "logs")
+        worker = Member("worker-1", "worker", replace(stage.settings, instance_id="worker-1"), stage.folder / "logs")
         exchange.start()
         ledger.start()
         worker.start()
@@ -99,9 +99,10 @@ def all_answered(ledger: Ledger, acknowledged: int) -> bool:
 def topics(stage: Stage) -> dict[Topic, list[Stored]]:
     """Return what a read-committed stranger reads."""
     names = [stage.topic(topic) for topic in (*WRITTEN, Topic.ORDERS_REQUESTED)]
-    topics: dict[Topic, list[Stored]] = {Topic(name): [] for name in names}
+    prefix = stage.settings.topic_prefix
+    topics: dict[Topic, list[Stored]] = {Topic(name.removeprefix(prefix)): [] for name in names}
     for record in read_all(stage.settings.kafka_bootstrap_servers, names, {}):
-        topics[Topic(record.topic)].append(record)
+        topics[Topic(record.topic.removeprefix(prefix))].append(record)
     return topics
 
 
@@ -161,19 +162,18 @@ def signs(note: bytes, key: Verifier) -> bool:
         return False
 
 
-def test_nothing_was_written_outside_a_transaction(stage: Stage) -> None:
-    data = stage.folder / "kafka" / "data"
-    changelog = changelog_topic(stage.settings.app_id)
+def test_nothing_was_written_outside_a_transaction(stage: Stage, kafka_data: Path) -> None:
+    changelog = changelog_topic(stage.settings.group)
     transactional = 0
-    for topic in (*WRITTEN, changelog):
+    for topic in (*map(stage.topic, WRITTEN), changelog):
         for number in range(stage.partitions):
-            batches = batches_of(data, str(topic), number)
+            batches = batches_of(kafka_data, topic, number)
             assert batches.other == 0, f"{topic}-{number} holds batches outside a transaction"
             transactional += batches.transactional
     assert transactional > KILLS
     # One transaction writes the log's leaves, its head and its state: their commits are as many. Rows of other tables
     # come without leaves too. A transaction that a kill cut short may not have reached all of them; it was aborted.
     for number in range(stage.partitions):
-        topics = (Topic.AUDIT_EVENTS, Topic.AUDIT_CHECKPOINTS, changelog)
-        leaves, heads, rows = (batches_of(data, str(topic), number).commits for topic in topics)
+        topics = (stage.topic(Topic.AUDIT_EVENTS), stage.topic(Topic.AUDIT_CHECKPOINTS), changelog)
+        leaves, heads, rows = (batches_of(kafka_data, topic, number).commits for topic in topics)
         assert leaves == heads <= rows
