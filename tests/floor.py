@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 BOTS = ("floor_bot", "other_bot")
 DAY_MS = 86_400_000
+UNHURRIED_MS = 60
+"""A worker's shortest fetch wait where nobody waits for a verdict: fewer transactions than there can be."""
 
 
 def policy(agent_id: str, **controls: Any) -> dict[str, Any]:

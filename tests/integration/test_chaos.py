@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.floor import UNHURRIED_MS
+
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 ZERO = (
@@ -24,7 +26,11 @@ ZERO = (
 
 
 def test_three_rounds_lose_and_double_nothing(tmp_path: Path) -> None:
-    environment = {**os.environ, "PORTCULLIS_HOME": str(tmp_path)}
+    environment = {
+        **os.environ,
+        "PORTCULLIS_HOME": str(tmp_path),
+        "PORTCULLIS_FETCH_WAIT_MS_MIN": str(UNHURRIED_MS),
+    }
     command = [sys.executable, "-m", "streams", "chaos", "--rounds", "3", "--seed", "226", "--rate", "80", "--json"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.stdout, done.stderr

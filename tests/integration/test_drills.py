@@ -16,6 +16,7 @@ from streams.drills.running import DrillOptions, DrillResult, run_drills
 from streams.settings import Settings
 from streams.wire.devpki import make_dev_pki
 from streams.wire.trust import load_trust
+from tests.floor import UNHURRIED_MS
 from tests.integration.disarmed_worker import late_for
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def runs(kafka: str, pki: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
             kafka_bootstrap_servers=kafka,
             pki_dir=pki,
             topic_prefix=f"{colour}-",
-            fetch_wait_ms_min=60,  # two workers and their broker share a machine: fewer transactions than there can be
+            fetch_wait_ms_min=UNHURRIED_MS,
         )
         options = DrillOptions(seconds=3, highest=LOW, worker=worker)
         looked: list[tuple[Answer, ...]] = []

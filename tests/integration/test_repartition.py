@@ -38,6 +38,7 @@ from streams.wire.commands import Action, Command, Scope
 from streams.wire.decisions import decode_audit_event, decode_verdict
 from streams.wire.messages import encode_reference_price
 from streams.wire.signed_orders import sign_order
+from tests.floor import UNHURRIED_MS
 from tests.integration.engine_rig import wait_until
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def test_lanes_become_more_and_forget_nothing(kafka: str, tmp_path: Path, monkey
     ticks = list(read_tape(BUNDLED_TAPE))[:500]
     bots = fleet(3, (Habit.TAKER,))
     spender, halted, fresh = (bot.agent_id for bot in bots)
-    settings = Settings(home=tmp_path, kafka_bootstrap_servers=kafka, lanes=OLD)
+    settings = Settings(home=tmp_path, kafka_bootstrap_servers=kafka, lanes=OLD, fetch_wait_ms_min=UNHURRIED_MS)
     with open_stage(tmp_path / "stage", settings, ticks, bots, tune=small_days) as stage:
         old = Generation(stage, stage.settings)
         prefix = f"{stage.settings.topic_prefix}v2."

@@ -34,6 +34,7 @@ from streams.sim.signing import to_wire
 from streams.sim.tape import BUNDLED_TAPE, read_tape
 from streams.warehouse.sink import SinkError, SinkOptions, read_ends
 from streams.wire.messages import encode_reference_price
+from tests.floor import UNHURRIED_MS
 from tests.integration.engine_rig import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -85,7 +86,7 @@ def verified(settings: Settings) -> dict[str, Any]:
 def test_a_copied_folder_goes_on_and_a_lost_warehouse_fills_again(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     with LocalKafka(first / "kafka") as broker:
-        settings = Settings(kafka_bootstrap_servers=broker.bootstrap_servers)
+        settings = Settings(kafka_bootstrap_servers=broker.bootstrap_servers, fetch_wait_ms_min=UNHURRIED_MS)
         stage = set_stage(first, settings, list(read_tape(BUNDLED_TAPE)), fleet(2, (Habit.MAKER, Habit.TAKER)))
         decide(stage, stage.settings, seed=1)
         before = verified(stage.settings)

@@ -9,6 +9,7 @@ import pytest
 from streams.rig.grace import run_grace
 from streams.rig.kills import run_kills
 from streams.settings import Settings
+from tests.floor import UNHURRIED_MS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,16 +17,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 
-# Fewer transactions than a worker makes that has CPU to spare: others use the machine too.
-FETCH_WAIT_MS = 60
-
-
 def silent(_: str) -> None:
     pass
 
 
 def test_nothing_of_a_killed_bot_is_approved_after_its_kill_and_nothing_stays_open(kafka: str, tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path, kafka_bootstrap_servers=kafka, fetch_wait_ms_min=FETCH_WAIT_MS)
+    settings = Settings(home=tmp_path, kafka_bootstrap_servers=kafka, fetch_wait_ms_min=UNHURRIED_MS)
     result = run_kills(settings, kills=4, rate=150, gap_s=0.2, warm_up_s=2.0, tell=silent)
     stopped = result.stopped
     assert (stopped.approvals_after, result.open_after) == (0, 0)

@@ -24,6 +24,7 @@ from streams.sim.fleet import fleet
 from streams.sim.oracle import judge
 from streams.sim.oracle_history import History
 from streams.sim.tape import BUNDLED_TAPE, read_tape
+from tests.floor import UNHURRIED_MS
 from tests.integration.engine_rig import Worker, wait_until
 from tests.integration.faulty_worker import APPLIED, NOT_APPLIED, Fault
 
@@ -93,9 +94,8 @@ class Scene:
 @pytest.fixture(scope="module")
 def scene(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     ticks = list(read_tape(BUNDLED_TAPE))
-    with open_stage(
-        tmp_path_factory.mktemp("faults"), Settings(kafka_bootstrap_servers=kafka), ticks, fleet(20)
-    ) as stage:
+    settings = Settings(kafka_bootstrap_servers=kafka, fetch_wait_ms_min=UNHURRIED_MS)
+    with open_stage(tmp_path_factory.mktemp("faults"), settings, ticks, fleet(20)) as stage:
         exchange = Exchange(stage.settings, stage.markets, stage.verifiers(), stage.operators())
         ledger = Ledger(stage.settings, stage.verifiers())
         load = SteadyLoad(stage, exchange, ticks, seed=13, rate=100)

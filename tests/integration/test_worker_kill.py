@@ -27,6 +27,7 @@ from streams.wire.decisions import decode_verdict
 from streams.wire.headers import SOURCE_OFFSET, find_header
 from streams.wire.log_keys import log_keys, rotate
 from streams.wire.note import NoteError, Verifier, verify_note
+from tests.floor import UNHURRIED_MS
 from tests.integration.engine_rig import batches_of, wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -48,9 +49,8 @@ ORDER_EVENTS = {"ORDER_APPROVED", "ORDER_REJECTED", "ORDER_DEAD_LETTERED"}
 def stage(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """Yield a stage on which a worker was killed several times, and everything sent was answered."""
     ticks = list(read_tape(BUNDLED_TAPE))
-    with open_stage(
-        tmp_path_factory.mktemp("kills"), Settings(kafka_bootstrap_servers=kafka), ticks, fleet(20)
-    ) as stage:
+    settings = Settings(kafka_bootstrap_servers=kafka, fetch_wait_ms_min=UNHURRIED_MS)
+    with open_stage(tmp_path_factory.mktemp("kills"), settings, ticks, fleet(20)) as stage:
         exchange = Exchange(stage.settings, stage.markets, stage.verifiers(), stage.operators())
         ledger = Ledger(stage.settings, stage.verifiers())
         load = SteadyLoad(stage, exchange, ticks, seed=11, rate=120)
