@@ -15,6 +15,8 @@ from streams.kafka.producing import Sender
 from streams.sim.load import read_load
 
 _PACE_S: Final = 0.002
+# It stands for many bots, each of which would have a connection of its own.
+_IN_FLIGHT: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class SendJob:
 
 def send(job: SendJob) -> None:
     """Send the messages; each is sent at its own time however long others took."""
-    sender = Sender(job.bootstrap_servers, job.security)
+    sender = Sender(job.bootstrap_servers, job.security, **{"max.in.flight": _IN_FLIGHT})
     messages = list(islice(read_load(Path(job.load)), job.first, job.first + job.count)) if job.rate else None
     started_s = time.monotonic()
     for number, message in enumerate(messages or islice(read_load(Path(job.load)), job.first, job.first + job.count)):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from confluent_kafka import KafkaException, Producer, TopicPartition
 
 from streams.core.errors import PortcullisError
+from streams.kafka.producing import IN_FLIGHT
 from streams.kafka.reading import FOLLOWING, partitions_of, reader, stored
 from streams.names import Topic
 from streams.venue.approval import ApprovalVerifier
@@ -90,8 +91,9 @@ class OrderLink:
             {
                 "bootstrap.servers": bootstrap_servers,
                 "enable.idempotence": True,
+                "max.in.flight": IN_FLIGHT,
                 "partitioner": "murmur2_random",  # Java's choice: a bot's orders go where its registration is
-                # At 0 librdkafka 2.16 spins on a whole core while its five requests in flight are out.
+                # At 0 librdkafka 2.16 spins on a whole core while as many requests as may be are in flight.
                 "linger.ms": 1,
                 "message.timeout.ms": max(1, round(delivery_timeout_s * 1000)),
                 "reconnect.backoff.max.ms": 1000,

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from streams.wire.headers import Header
 
+# With more requests in flight librdkafka 2.16 may store a record twice when the broker dies: what comes after a failed
+# request is refused as out of order, and for that it sends all that waits again under a new epoch (its issue 4953).
+IN_FLIGHT: Final = 1
 _POLL_S: Final = 0.05
 _FLUSH_S: Final = 60.0
 
@@ -26,6 +29,7 @@ class Sender:
             {
                 "bootstrap.servers": bootstrap_servers,
                 "enable.idempotence": True,
+                "max.in.flight": IN_FLIGHT,
                 # Java's choice of partition: a bot's records must meet in one partition whatever client writes them.
                 "partitioner": "murmur2_random",
                 "linger.ms": 2,

@@ -26,6 +26,8 @@ PREPARED = "start-"
 
 _STAMP = "complete.sha256"
 _FETCH_TIMEOUT_S = 600
+# Maven runs once and for seconds: the first compiler alone saves it a quarter of its CPU.
+_MAVEN_OPTS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 
 def silent(_line: str) -> None:
@@ -108,6 +110,7 @@ def _run_maven(maven: Path, pom: Path, target: Path) -> None:
     try:
         done = subprocess.run(  # noqa: S603 - the arguments are our own
             [*command, f"-DoutputDirectory={target}"],
+            env={"MAVEN_OPTS": _MAVEN_OPTS, **os.environ},
             capture_output=True,
             text=True,
             timeout=_FETCH_TIMEOUT_S,
