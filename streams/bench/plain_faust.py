@@ -37,6 +37,7 @@ def build(job: PeerJob) -> faust.App:
         job.group,
         broker=f"kafka://{job.bootstrap_servers}",
         store="memory://",
+        datadir=Path(job.pki).parent / "faust",  # empty, but made: not where the command was given
         processing_guarantee="exactly_once",
         topic_partitions=job.partitions,
         topic_disable_leader=True,
