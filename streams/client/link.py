@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from confluent_kafka import KafkaException, Producer, TopicPartition
 
 from streams.core.errors import PortcullisError
-from streams.kafka.producing import IN_FLIGHT
+from streams.kafka.producing import STORING
 from streams.kafka.reading import FOLLOWING, partitions_of, reader, stored
 from streams.names import Topic
 from streams.venue.approval import ApprovalVerifier
@@ -90,9 +90,7 @@ class OrderLink:
         self._producer = Producer(
             {
                 "bootstrap.servers": bootstrap_servers,
-                "enable.idempotence": True,
-                "max.in.flight": IN_FLIGHT,
-                "partitioner": "murmur2_random",  # Java's choice: a bot's orders go where its registration is
+                **STORING,
                 # At 0 librdkafka 2.16 spins on a whole core while as many requests as may be are in flight.
                 "linger.ms": 1,
                 "message.timeout.ms": max(1, round(delivery_timeout_s * 1000)),

@@ -14,9 +14,15 @@ if TYPE_CHECKING:
 
     from streams.wire.headers import Header
 
-# With more requests in flight librdkafka 2.16 may store a record twice when the broker dies: what comes after a failed
-# request is refused as out of order, and for that it sends all that waits again under a new epoch (its issue 4953).
-IN_FLIGHT: Final = 1
+STORING: Final = {
+    "enable.idempotence": True,
+    # With more requests in flight librdkafka 2.16 may store a record twice when the broker dies: what comes after a
+    # failed request is refused as out of order, and then all that waits is sent again under a new epoch (issue 4953).
+    "max.in.flight": 1,
+    # Java's choice of partition: a bot's records must meet in one partition whatever client writes them.
+    "partitioner": "murmur2_random",
+}
+"""What a producer of ours sets, so that each record is stored once and where its key belongs."""
 _POLL_S: Final = 0.05
 _FLUSH_S: Final = 60.0
 
@@ -28,10 +34,7 @@ class Sender:
         self._producer = Producer(
             {
                 "bootstrap.servers": bootstrap_servers,
-                "enable.idempotence": True,
-                "max.in.flight": IN_FLIGHT,
-                # Java's choice of partition: a bot's records must meet in one partition whatever client writes them.
-                "partitioner": "murmur2_random",
+                **STORING,
                 "linger.ms": 2,
                 "queue.buffering.max.messages": 200_000,
                 "log_level": 0,  # what is not acknowledged is raised
