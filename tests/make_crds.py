@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -52,15 +54,17 @@ def definitions(documents: list[Any]) -> dict[str, Schema]:
     return found
 
 
-def cut(schema: Schema, used: list[Any]) -> Schema:
-    """Return a schema with the fields that some of these values have."""
+def cut(schema: Schema, used: list[Any], named: Mapping[str, Schema] = MappingProxyType({})) -> Schema:
+    """Return a schema with the fields that some of these values have, and with what it refers to by name in place."""
+    if "$ref" in schema:
+        return cut(named[schema["$ref"].rpartition("/")[2]], used, named)
     if schema.get("x-kubernetes-int-or-string"):
         return {"type": ["integer", "string"]}
     kept = {name: value for name, value in schema.items() if name in KEPT}
     if "properties" in schema:
         objects = [value for value in used if isinstance(value, dict)]
         kept["properties"] = {
-            name: cut(inner, [value[name] for value in objects if name in value])
+            name: cut(inner, [value[name] for value in objects if name in value], named)
             for name, inner in schema["properties"].items()
             if any(name in value for value in objects)
         }
@@ -68,26 +72,27 @@ def cut(schema: Schema, used: list[Any]) -> Schema:
             kept["additionalProperties"] = False
     elif isinstance(schema.get("additionalProperties"), dict):
         inner = [inner for value in used if isinstance(value, dict) for inner in value.values()]
-        kept["additionalProperties"] = cut(schema["additionalProperties"], inner)
+        kept["additionalProperties"] = cut(schema["additionalProperties"], inner, named)
     if "items" in schema:
-        kept["items"] = cut(schema["items"], [item for value in used if isinstance(value, list) for item in value])
+        items = [item for value in used if isinstance(value, list) for item in value]
+        kept["items"] = cut(schema["items"], items, named)
     return kept
 
 
-def objects() -> dict[str, list[Any]]:
+def ours() -> dict[str, list[Any]]:
     """Return all our objects by apiVersion and kind."""
-    ours: dict[str, list[Any]] = {}
+    found: dict[str, list[Any]] = {}
     for path in sorted(KUBERNETES.rglob("*.yaml")):
         for resource in yaml.safe_load_all(path.read_text()):
-            ours.setdefault(f"{resource['apiVersion']} {resource['kind']}", []).append(resource)
-    return ours
+            found.setdefault(f"{resource['apiVersion']} {resource['kind']}", []).append(resource)
+    return found
 
 
 def made(documents: list[Any]) -> dict[str, Schema]:
     """Return the cut schemas of all our objects that the operators define."""
     known = definitions(documents)
     schemas = {}
-    for name, resources in sorted(objects().items()):
+    for name, resources in sorted(ours().items()):
         if name not in known:
             continue
         schemas[name] = cut(known[name], resources)

@@ -10,47 +10,24 @@ import importlib.util
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
-from tests.make_crds import Schema, cut, objects
+from tests.make_crds import Schema, cut, ours
 
 VERSIONS = ("1.31", "1.37")
 """The oldest and the newest that the files are held against."""
 ORIGIN = "Cut from the API's schemas of Kubernetes, Apache-2.0, by tests/make_kubernetes.py"
 
 
-def resolved(schema: Schema, definitions: dict[str, Schema], used: list[Any]) -> Schema:
-    """Return a schema with what it refers to in place, as far down as these values go."""
-    reference = schema.get("$ref")
-    if reference is not None:
-        return resolved(definitions[reference.rpartition("/")[2]], definitions, used)
-    whole = dict(schema)
-    mappings = [value for value in used if isinstance(value, dict)]
-    if "properties" in schema:
-        whole["properties"] = {
-            name: resolved(inner, definitions, [value[name] for value in mappings if name in value])
-            for name, inner in schema["properties"].items()
-            if any(name in value for value in mappings)
-        }
-    if isinstance(schema.get("additionalProperties"), dict):
-        inner = [inner for value in mappings for inner in value.values()]
-        whole["additionalProperties"] = resolved(schema["additionalProperties"], definitions, inner)
-    if "items" in schema:
-        items = [item for value in used if isinstance(value, list) for item in value]
-        whole["items"] = resolved(schema["items"], definitions, items)
-    return whole
-
-
 def made(folder: Path) -> dict[str, Schema]:
     """Return the cut schemas of all our objects that a version's folder of schemas defines."""
     definitions = json.loads((folder / "_definitions.json").read_text())["$defs"]
     schemas = {}
-    for name, resources in sorted(objects().items()):
+    for name, resources in sorted(ours().items()):
         api_version, kind = name.split()
         group, _, version = api_version.rpartition("/")
         path = folder / f"{'-'.join(filter(None, (kind.lower(), group.partition('.')[0], version)))}.json"
         if path.is_file():
-            schemas[name] = cut(resolved(json.loads(path.read_text()), definitions, resources), resources)
+            schemas[name] = cut(json.loads(path.read_text()), resources, definitions)
     return schemas
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,22 +11,6 @@ from streams.engine.exits import ExitCode
 from tests.integration.engine_rig import Rig, Worker, exit_code, goes_on, wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
-
-
-@pytest.fixture
-def rig(kafka: str, tmp_path: Path) -> Iterator[Rig]:
-    rig = Rig(kafka, tmp_path)
-    yield rig
-    rig.close()
-
-
-@pytest.fixture
-def worker(rig: Rig) -> Worker:
-    """Return a worker that has decided 100 orders."""
-    worker = rig.start_worker("one")
-    rig.orders(range(100))
-    rig.wait_for_decisions(100)
-    return worker
 
 
 def test_fenced_producer_ends_the_worker(rig: Rig, worker: Worker) -> None:

@@ -5,7 +5,6 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,6 @@ from streams.engine.exits import ExitCode
 from tests.integration.engine_rig import PARTITIONS, Rig, batches_of, wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
-
-
-@pytest.fixture
-def rig(kafka: str, tmp_path: Path) -> Iterator[Rig]:
-    rig = Rig(kafka, tmp_path)
-    yield rig
-    rig.close()
 
 
 class Feeder(threading.Thread):

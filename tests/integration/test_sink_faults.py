@@ -162,7 +162,7 @@ def client(dsn: str) -> Iterator[Client]:
     client.close()
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(3))
 def test_lost_answers_lose_and_repeat_nothing(client: Client, seed: int) -> None:
     draw = lots(seed)
     waits: list[float] = []
@@ -175,7 +175,7 @@ def test_lost_answers_lose_and_repeat_nothing(client: Client, seed: int) -> None
     assert notes == (36, 36)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(3))
 def test_a_sink_that_dies_anywhere_goes_on_where_the_rows_end(client: Client, seed: int) -> None:
     draw = lots(seed)
     everything = messages_of(draw)
@@ -210,7 +210,7 @@ def test_two_sinks_at_once_store_each_row_once(dsn: str, client: Client) -> None
     assert stored(client) == {log.partition: list(log.leaves) for log in LOGS}
 
 
-@pytest.mark.parametrize("first", range(0, 6, 3))
+@pytest.mark.parametrize("first", range(0, 9, 3))
 def test_sinks_in_threads_store_each_row_once(dsn: str, client: Client, first: int) -> None:
     def run(seed: int) -> None:
         store = Store.open(dsn)
