@@ -90,13 +90,14 @@ def merge(file: int, bulk: Sequence[Lines], lines: Sequence[str], owners: Sequen
         return Merged(plain, list(owners), None, f"{name}: cannot be columns ({str(error)[:200]})")
     if not parts:
         return Merged(plain, list(owners), tables[0] if tables else None)
+    if len(tables) == 1:
+        ((_, places, texts, table),) = parts
+        return Merged(_bytes_of(texts), places.tolist(), table.combine_chunks())
     places = np.concatenate([*(part.owners for part in parts), np.array(owners, np.int64)])
-    texts, table = pa.concat_arrays([*(part.texts for part in parts), pa.array(lines, pa.string())]), tables[0]
-    if len(tables) > 1:
-        order = pa.array(np.argsort(places, kind="stable"))
-        texts, table = texts.take(order), pa.concat_tables(tables).take(order)
-        places = np.sort(places)
-    return Merged(_bytes_of(texts), places.tolist(), table.combine_chunks())
+    order = np.argsort(places, kind="stable")
+    texts = pa.concat_arrays([*(part.texts for part in parts), pa.array(lines, pa.string())]).take(pa.array(order))
+    table = pa.concat_tables(tables).take(pa.array(order)).combine_chunks()
+    return Merged(_bytes_of(texts), places[order].tolist(), table)
 
 
 def _bytes_of(texts: Any) -> bytes:  # noqa: ANN401 - Arrow's arrays

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-_COMPRESSION: Final = "zstd"
+_COMPRESSION: Final = "lz4"
 _DIFFERENCES: Final = "DELTA_BINARY_PACKED"
 _TEXT: Final = pa.string()
 _TIME: Final = pa.timestamp("us", tz="UTC")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TEXT_BYTES_MAX: Final = 127
 _ITEMS_MAX: Final = 64
-# So that a section's 8,192 leaves have less than the 2 GB within which Arrow's texts begin and end.
+# So that a section's 16,384 leaves have less than the 2 GB within which Arrow's texts begin and end.
 _VALUE_BYTES_MAX: Final = 1 << 16
 # Eight bytes can be read at any place of a value.
 _PAD: Final = 16
@@ -29,6 +29,9 @@ _PAYLOAD: Final = np.uint64(0x7F7F7F7F7F7F7F7F)
 _ONE: Final = np.uint64(1)
 _WORD_BYTES: Final = 8
 _ONE_BYTE_MAX: Final = 0x7F
+# Of 64 bits from the byte on in which a bit is.
+_BITS_SEEN: Final = 57
+_FIRST_BITS: Final = np.array([(1 << count) - 1 for count in range(_BITS_SEEN + 1)], np.uint64)
 _OF_ONE_BYTE: Final = np.array([byte >> 1 ^ -(byte & 1) for byte in range(256)], np.int64)
 # Groups of seven bits become groups of 14, of 28, of 56: which bits stay, which move, and by how many places.
 _JOINS: Final = tuple(
@@ -73,13 +76,13 @@ class Found:
 class Values(NamedTuple):
     """Values one after the other, with some bytes more than there are at the end, and where each begins and ends.
 
-    ``beyond``: how many bytes before each place are not ASCII, modulo 256.
+    ``odd``: a bit for each byte that is not ASCII.
     """
 
     data: bytes
     starts: Any
     ends: Any
-    beyond: Any
+    odd: Any
 
     @classmethod
     def of(cls, values: Sequence[bytes]) -> Values:
@@ -89,9 +92,9 @@ class Values(NamedTuple):
             return cls.of([value if len(value) <= _VALUE_BYTES_MAX else b"" for value in values])
         ends = np.cumsum(sizes)
         data = b"".join((*values, bytes(_PAD)))
-        beyond = np.zeros(len(data) + 1, np.uint8)
-        np.cumsum(np.frombuffer(data, np.uint8) >> 7, dtype=np.uint8, out=beyond[1:])
-        return cls(data, ends - sizes, ends, beyond)
+        odd = np.zeros((len(data) + 7 >> 3) + _WORD_BYTES, np.uint8)
+        odd[:-_WORD_BYTES] = np.packbits(np.frombuffer(data, np.uint8) > _ONE_BYTE_MAX, bitorder="little")
+        return cls(data, ends - sizes, ends, odd)
 
     def some(self, places: Any) -> Values:  # noqa: ANN401 - NumPy's arrays
         """Return the values at these places."""
@@ -145,7 +148,8 @@ class _Walk:
     def __init__(self, finder: FieldFinder, values: Values) -> None:
         self._finder = finder
         data, at = values.data, values.starts
-        self._data, self._beyond = data, values.beyond
+        self._data = data
+        self._odd = np.ndarray((len(values.odd) - 7,), "<u8", values.odd, 0, (1,))
         self._bytes = np.frombuffer(data, np.uint8)
         self._words = np.ndarray((len(data) - 7,), "<u8", data, 0, (1,))
         self._last = len(data) - 8
@@ -273,9 +277,18 @@ class _Walk:
     def _text(self) -> tuple[Any, Any]:
         """Step over a text; one that is not ASCII is left to the decoder, which says whether it is one at all."""
         start, end = self._blob()
-        last = len(self._data)
-        self.require(self._beyond[np.minimum(start, last)] == self._beyond[np.minimum(end, last)])
+        self.require(self._is_ascii(start, end - start))
         return start, end
+
+    def _is_ascii(self, start: Any, size: Any) -> Any:  # noqa: ANN401 - NumPy's arrays
+        """Say of which pieces all bytes are ASCII; one look shows 57 of them at least."""
+        begin = np.minimum(start, self._last)
+        bits = self._odd[begin >> 3] >> (begin & 7).view(np.uint64)
+        holds = bits & _FIRST_BITS[np.minimum(size, _BITS_SEEN)] == 0
+        longer = np.flatnonzero(size > _BITS_SEEN)
+        if len(longer):
+            holds[longer] &= self._is_ascii(start[longer] + _BITS_SEEN, size[longer] - _BITS_SEEN)
+        return holds
 
     def _blob(self) -> tuple[Any, Any]:
         size = self._number()

@@ -7,8 +7,8 @@ shown but the leaf before the first record, which must be outside the range, so 
 At the other end the batch goes one leaf too far as well; where the log has none yet, it goes up to the newest
 checkpoint, and what was appended within the range later shows in the next batch, which begins before it.
 
-Leaves and records are cut into sections at multiples of 8,192 leaves. The manifest has the size of each section in each
-file, so that sections are made and checked by as many processes as there are, each in the memory of one section.
+Leaves and records are cut into sections at multiples of 16,384 leaves. The manifest has the size of each section in
+each file, so that sections are made and checked by as many processes as there are, each in the memory of one section.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ KEY_NAME: Final = "portcullis.local/reports"
 CERTIFICATES: Final = "certificates"
 REVOCATIONS: Final = "revocation-lists"
 # A section's root is a node of every tree that holds it: sections are hashed apart and put together by their roots.
-SECTION_BITS: Final = 13
+SECTION_BITS: Final = 14
 SECTION_LEAVES: Final = 1 << SECTION_BITS
 
 _LENGTH: Final = struct.Struct(">I")
@@ -112,7 +112,7 @@ class Extent:
 
 
 def section_size(index: int, end: int) -> int:
-    """Return how many leaves the section has that begins at this leaf: up to the next multiple of 8,192, or the end."""
+    """Return how many leaves the section has that begins at this leaf: up to the next multiple of 16,384 or the end."""
     return min(((index >> SECTION_BITS) + 1 << SECTION_BITS), end) - index
 
 
@@ -163,10 +163,11 @@ def write_item(file: BinaryIO, data: bytes) -> None:
 def unpack_items(data: bytes) -> tuple[list[bytes], int]:
     """Return the whole items that these bytes begin with, and where they end."""
     items, place, end = list[bytes](), 0, len(data)
-    read, add = int.from_bytes, items.append
+    read, add = _LENGTH.unpack_from, items.append
     while (start := place + _LENGTH.size) <= end:
-        next_place = start + read(data[place:start], "big")
-        if next_place > end or next_place - start > _LEAF_BYTES_MAX:
+        (size,) = read(data, place)
+        next_place = start + size
+        if next_place > end or size > _LEAF_BYTES_MAX:
             break
         add(data[start:next_place])
         place = next_place

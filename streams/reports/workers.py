@@ -21,6 +21,9 @@ SECTIONS_MIN: Final = 6
 # Sections under way for each process: one that it works on, one that waits.
 _WAITING: Final = 2
 _GC_THRESHOLDS: Final = (50_000, 20, 50)
+# What the libraries read when they are loaded: NumPy's threads would spin for work that never comes, and Arrow would
+# give memory back only to have it cleared again for the next section.
+_LIBRARIES: Final = {"OPENBLAS_NUM_THREADS": "1", "MIMALLOC_PURGE_DELAY": "-1"}
 
 
 class _WithoutPandas(MetaPathFinder):
@@ -84,6 +87,8 @@ def workers(make: Callable[[], Callable[..., Any]], sections: int) -> Iterator[W
 def _start(make: Callable[[], Callable[..., Any]]) -> None:
     global _task  # noqa: PLW0603 - a process's own
     sys.meta_path.insert(0, _WithoutPandas())
+    for name, value in _LIBRARIES.items():
+        os.environ.setdefault(name, value)
     _task = make()
     # A section is thousands of leaves, none of them in a cycle.
     gc.freeze()

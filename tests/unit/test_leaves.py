@@ -16,6 +16,7 @@ from streams.reports.arrays import decimal_column, decimal_texts, integers
 from streams.reports.bulk import BulkReader
 from streams.reports.columns import table_of
 from streams.reports.facts import Facts, Instrument, Party
+from streams.reports.fields import TEXT_BYTES_MAX, FieldFinder, Values
 from streams.reports.forms import Forms, problem, schema, validator
 from streams.reports.layout import ORDERS, RECORD_FILES, TRANSACTIONS, Extent
 from streams.reports.leaves import ORDER_FILES, TRADE_EXECUTED, Selection
@@ -135,6 +136,18 @@ def test_a_text_that_is_none_is_seen_where_no_line_needs_it() -> None:
         quick, plain = read_both([*leaves[:index], changed])
         require_same(quick, plain)
         assert quick.problems
+
+
+def test_a_long_text_is_read_to_its_end() -> None:
+    """Of a text, 57 bytes are looked at at once."""
+    leaf, texts = MADE[0], [bytearray(b"a" * TEXT_BYTES_MAX) for _ in range(TEXT_BYTES_MAX + 1)]
+    for place, text in enumerate(texts[1:]):
+        text[place] = 0xFF
+    # The bot's name in the event, after the framing and the type, and before it how long it is.
+    length, rest = bytes((TEXT_BYTES_MAX << 1 & 0x7F | 0x80, TEXT_BYTES_MAX >> 6)), leaf[7 + (leaf[6] >> 1) :]
+    finder = FieldFinder(Schema.AUDIT_EVENT, (), opened={"verdict": (Schema.VERDICT, False)})
+    found = finder.find(Values.of([leaf[:6] + length + text + rest for text in texts]))
+    assert found.good.tolist() == [True, *[False] * TEXT_BYTES_MAX]
 
 
 def lines_of(leaves: Sequence[bytes], partition: int, file: str) -> list[bytes]:
