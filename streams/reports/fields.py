@@ -29,7 +29,7 @@ _PAYLOAD: Final = np.uint64(0x7F7F7F7F7F7F7F7F)
 _ONE: Final = np.uint64(1)
 _WORD_BYTES: Final = 8
 _ONE_BYTE_MAX: Final = 0x7F
-# Of 64 bits from the byte on in which a bit is.
+# Eight bytes of bits, read from the byte in which one stands, show at least so many from that one on.
 _BITS_SEEN: Final = 57
 _FIRST_BITS: Final = np.array([(1 << count) - 1 for count in range(_BITS_SEEN + 1)], np.uint64)
 _OF_ONE_BYTE: Final = np.array([byte >> 1 ^ -(byte & 1) for byte in range(256)], np.int64)

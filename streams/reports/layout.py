@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-FORMAT: Final = "portcullis-report-batch-2"
+FORMAT: Final = "portcullis-report-batch-3"
 MANIFEST: Final = "manifest.json"
 SIGNATURE: Final = "manifest.note"
 README: Final = "README.txt"

@@ -27,6 +27,7 @@ from streams.reports.facts import Facts
 from streams.reports.forms import manifest_problem
 from streams.reports.identity import PartyCheck, identifier_gaps
 from streams.reports.layout import (
+    FORMAT,
     KEY_NAME,
     MANIFEST,
     RECORD_FILES,
@@ -183,7 +184,12 @@ class _Verification:
         except NoteError as error:
             return f"{SIGNATURE}: {error}"
         self._used |= {signature.verifier.vkey for signature in verified.signatures}
-        return "" if verified.text == manifest_text(manifest) else f"{SIGNATURE}: signs another manifest"
+        if verified.text == manifest_text(manifest):
+            return ""
+        stated = (*verified.text.split(b"\n"), b"")[1].decode(errors="replace")
+        if stated != FORMAT:
+            return f"{SIGNATURE}: format {FORMAT} required, is {stated:.40}"
+        return f"{SIGNATURE}: signs another manifest"
 
     def _start_digests(self, files: dict[str, Any], pool: Workers) -> dict[str, Callable[[], tuple[str, int]]]:
         return {name: pool.also(file_digest, self._folder / name) for name in files if (self._folder / name).is_file()}

@@ -16,6 +16,7 @@ from streams.reports.export import BatchRange, BatchSummary, Correction, announc
 from streams.reports.facts import Instrument
 from streams.reports.identity import load_lists
 from streams.reports.layout import (
+    FORMAT,
     KEY_NAME,
     MANIFEST,
     ORDERS,
@@ -404,6 +405,18 @@ def test_other_keys_do_not_verify(batch: BatchSummary, keys: tuple[Verifier, ...
     assert not verify_batch(batch.folder, (other, *keys[1:])).verified
     assert not verify_batch(batch.folder, keys[:1]).verified
     assert not verify_batch(batch.folder, ()).verified
+
+
+def test_a_batch_of_another_format_says_so(world: World, copy: Path, keys: tuple[Verifier, ...]) -> None:
+    older = manifest_text((copy / MANIFEST).read_bytes()).replace(FORMAT.encode(), b"portcullis-report-batch-2")
+    (copy / SIGNATURE).write_bytes(sign_note(older, devpki.report_signer(world.folder, KEY_NAME)))
+    report = verify_batch(copy, keys)
+    assert report.problems == (f"{SIGNATURE}: format {FORMAT} required, is portcullis-report-batch-2",)
+
+
+def test_a_signature_for_another_manifest_is_named(world: World, copy: Path, keys: tuple[Verifier, ...]) -> None:
+    (copy / SIGNATURE).write_bytes(sign_note(manifest_text(b"{}"), devpki.report_signer(world.folder, KEY_NAME)))
+    assert verify_batch(copy, keys).problems == (f"{SIGNATURE}: signs another manifest",)
 
 
 def test_files_that_were_not_signed_are_named(copy: Path, keys: tuple[Verifier, ...]) -> None:
