@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from streams.core.merkle import HASH_BYTES
 from streams.core.orders import decimal_text
+from streams.reports.fields import words_of
 from streams.wire.regulatory import LAST_US
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def decimals_of(found: Found, path: str, scale: int) -> tuple[Any, Any]:
     fits = (size >= 1) & (size <= _DECIMAL_BYTES_MAX)
     size = np.clip(size, 1, _DECIMAL_BYTES_MAX)
     ends = np.clip(column.end, 2 * _WORD_BYTES, len(found.data) - _WORD_BYTES)
-    words = np.ndarray((len(found.data) - _WORD_BYTES + 1,), ">i8", found.data, 0, (1,))
+    words = words_of(found.data, ">i8")
     low = words[ends - _WORD_BYTES].astype(np.int64)
     high = words[ends - 2 * _WORD_BYTES].astype(np.int64)
     # What stands before the number is shifted out; its sign comes in from the left.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TEXT_BYTES_MAX: Final = 127
 _ITEMS_MAX: Final = 64
-# So that a section's 16,384 leaves have less than the 2 GB within which Arrow's texts begin and end.
+# So that a section's leaves (SECTION_LEAVES) have less than the 2 GB within which Arrow's texts begin and end.
 _VALUE_BYTES_MAX: Final = 1 << 16
 # Eight bytes can be read at any place of a value.
 _PAD: Final = 16
@@ -106,6 +106,11 @@ class Values(NamedTuple):
         return np.where(self.ends - self.starts > offset, found, 0xFF)
 
 
+def words_of(data: Any, kind: str) -> Any:  # noqa: ANN401 - NumPy's arrays
+    """Return the eight bytes that begin at each place of some bytes, as integers of a kind."""
+    return np.ndarray((len(data) - _WORD_BYTES + 1,), kind, data, 0, (1,))
+
+
 class FieldFinder:
     """Finds fields of one schema's framed values, named by path: "verdict.order.symbol".
 
@@ -149,10 +154,10 @@ class _Walk:
         self._finder = finder
         data, at = values.data, values.starts
         self._data = data
-        self._odd = np.ndarray((len(values.odd) - 7,), "<u8", values.odd, 0, (1,))
+        self._odd = words_of(values.odd, "<u8")
         self._bytes = np.frombuffer(data, np.uint8)
-        self._words = np.ndarray((len(data) - 7,), "<u8", data, 0, (1,))
-        self._last = len(data) - 8
+        self._words = words_of(data, "<u8")
+        self._last = len(self._words) - 1
         self._everywhere = np.ones(len(at), bool)
         self._present = self._everywhere
         self.at = at

@@ -112,7 +112,7 @@ class Extent:
 
 
 def section_size(index: int, end: int) -> int:
-    """Return how many leaves the section has that begins at this leaf: up to the next multiple of 16,384 or the end."""
+    """Return how many leaves the section from this leaf on has: up to a multiple of SECTION_LEAVES, or the end."""
     return min(((index >> SECTION_BITS) + 1 << SECTION_BITS), end) - index
 
 

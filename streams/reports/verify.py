@@ -186,7 +186,7 @@ class _Verification:
         self._used |= {signature.verifier.vkey for signature in verified.signatures}
         if verified.text == manifest_text(manifest):
             return ""
-        stated = (*verified.text.split(b"\n"), b"")[1].decode(errors="replace")
+        stated = verified.text.partition(b"\n")[2].partition(b"\n")[0].decode(errors="replace")
         if stated != FORMAT:
             return f"{SIGNATURE}: format {FORMAT} required, is {stated:.40}"
         return f"{SIGNATURE}: signs another manifest"

@@ -138,16 +138,20 @@ def test_a_text_that_is_none_is_seen_where_no_line_needs_it() -> None:
         assert quick.problems
 
 
-def test_a_long_text_is_read_to_its_end() -> None:
-    """Of a text, 57 bytes are looked at at once."""
+@pytest.mark.parametrize("shift", range(8))
+def test_a_long_text_is_read_to_its_end(shift: int) -> None:
+    """Of a text, 57 bytes are looked at at once, wherever in eight it begins."""
     leaf, texts = MADE[0], [bytearray(b"a" * TEXT_BYTES_MAX) for _ in range(TEXT_BYTES_MAX + 1)]
     for place, text in enumerate(texts[1:]):
         text[place] = 0xFF
     # The bot's name in the event, after the framing and the type, and before it how long it is.
     length, rest = bytes((TEXT_BYTES_MAX << 1 & 0x7F | 0x80, TEXT_BYTES_MAX >> 6)), leaf[7 + (leaf[6] >> 1) :]
     finder = FieldFinder(Schema.AUDIT_EVENT, (), opened={"verdict": (Schema.VERDICT, False)})
-    found = finder.find(Values.of([leaf[:6] + length + text + rest for text in texts]))
-    assert found.good.tolist() == [True, *[False] * TEXT_BYTES_MAX]
+    values = [leaf[:6] + length + text + rest for text in texts]
+    # Each value begins where a multiple of eight and the shift are.
+    filled = [piece for value in values for piece in (value, bytes(-len(value) % 8))]
+    found = finder.find(Values.of([bytes(shift), *filled]))
+    assert found.good[1::2].tolist() == [True, *[False] * TEXT_BYTES_MAX]
 
 
 def lines_of(leaves: Sequence[bytes], partition: int, file: str) -> list[bytes]:
