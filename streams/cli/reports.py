@@ -81,8 +81,9 @@ def verify_command(
 
     Example: portcullis report verify batch --keys keys.txt --html summary.html
     """
+    from streams.audit.keys import read_keys
     from streams.reports.identity import load_lists
-    from streams.reports.keys import local_keys, read_keys
+    from streams.reports.keys import local_keys
     from streams.reports.summary import summary_page
     from streams.reports.verify import verify_batch
 

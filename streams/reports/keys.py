@@ -1,4 +1,4 @@
-"""Which public keys a batch is checked with: a file's, or those of the local PKI."""
+"""Which public keys a batch is checked with where no file was given: those of the local PKI."""
 
 from __future__ import annotations
 
@@ -8,18 +8,10 @@ import orjson
 
 from streams.reports.layout import KEY_NAME, MANIFEST, BatchError
 from streams.wire import devpki
-from streams.wire.log_keys import Generation, LogKey, log_keys, parse_keys
+from streams.wire.log_keys import Generation, LogKey, log_keys
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def read_keys(path: Path) -> tuple[LogKey, ...]:
-    """Return the public keys of a file, one a line, as `audit keys` writes them or verifier keys alone.
-
-    Raises: NoteError or ValueError where a line is none.
-    """
-    return tuple(parse_keys(path.read_text()))
 
 
 def local_keys(pki: Path, folder: Path) -> tuple[LogKey, ...]:
