@@ -82,6 +82,15 @@ def test_and_what_was_changed_is_named(batch: Path, tmp_path: Path) -> None:
     assert "Not verified" in (tmp_path / "page.html").read_text()
 
 
+def test_a_file_of_keys_that_is_not_there_is_named(batch: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", RUN, "report", "verify", str(batch), "--keys", str(tmp_path / "none")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: NoKey: ")
+    assert "none" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_page_shows_text_as_text(batch: Path) -> None:
     keys = [REPORTS.verifier, *(log_signer(number).verifier for number in range(LANES))]
     report = verify_batch(batch, keys, load_lists())
